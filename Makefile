@@ -1,0 +1,11 @@
+# Every target is one command that also works by hand; nothing is hidden here.
+.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy bench mutation
+
+build: ## bin/pastcone
+	go build -o bin/pastcone ./cmd/pastcone
+
+demo: ## record a real service under load and explain its error
+	go run ./cmd/pastcone demo
+
+test: ## everything that decides whether a change is good
+	go run ./acceptance

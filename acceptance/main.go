@@ -1,0 +1,126 @@
+// Command acceptance runs every check of the project and says what it saw: the one command that decides whether a
+// change is good.
+//
+//	go run ./acceptance            all of it, under ten minutes on two cores
+//	go run ./acceptance -only unit one step of it (see -list)
+//
+// The steps, in order: format, vet, staticcheck, modules; unit and property tests with their coverage floors; the
+// same under the race detector for the packages where goroutines meet; whole-program tests as text scripts (testdata/*.txtar) on
+// binaries built with coverage, with floors for the packages between the components; every fuzz target for a share of two
+// minutes. A skipped test is named and counted; where CI is "true" a skip is a failure.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// step is one check. run returns an error that says what failed.
+type step struct {
+	name string
+	does string
+	run  func(*tally) error
+}
+
+// tally counts tests over all steps.
+type tally struct {
+	passed, failed, skipped int
+	skips                   []string
+}
+
+func main() {
+	only := flag.String("only", "", "run only these steps, comma-separated")
+	list := flag.Bool("list", false, "list the steps and stop")
+	flag.Parse()
+	steps := []step{
+		{"lint", "gofmt, go vet, staticcheck, module files", lint},
+		{"unit", "unit and property tests, coverage floors", unit},
+		{"race", "the packages where goroutines meet, race detector on", race},
+		{"scripts", "whole-program tests, coverage of what lies between the components", scripts},
+		{"fuzz", "each fuzz target for a share of two minutes", fuzz},
+	}
+	if *list {
+		for _, s := range steps {
+			fmt.Printf("%-8s %s\n", s.name, s.does)
+		}
+		return
+	}
+	var t tally
+	var broken []string
+	begin := time.Now()
+	for _, s := range steps {
+		if *only != "" && !strings.Contains(","+*only+",", ","+s.name+",") {
+			continue
+		}
+		fmt.Printf("== %s: %s\n", s.name, s.does)
+		at := time.Now()
+		if err := s.run(&t); err != nil {
+			broken = append(broken, s.name)
+			fmt.Printf("!! %s: %v\n", s.name, err)
+		}
+		fmt.Printf("== %s took %.1f s\n", s.name, time.Since(at).Seconds())
+	}
+	for _, name := range t.skips {
+		fmt.Println("skipped:", name)
+	}
+	if t.skipped > 0 && os.Getenv("CI") == "true" {
+		broken = append(broken, "skips")
+		fmt.Println("!! in CI a skip is a failure: install what the test needs, or mend its reason")
+	}
+	fmt.Printf("took %.0f s\n", time.Since(begin).Seconds())
+	if len(broken) > 0 && t.failed == 0 {
+		t.failed = len(broken) // a step without tests of its own counts as one
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	if len(broken) > 0 {
+		fmt.Println("broken steps:", strings.Join(broken, ", "))
+		os.Exit(1)
+	}
+}
+
+// output runs a command and gives its standard output; the error holds the end of what it said.
+func output(env []string, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		said := strings.TrimSpace(out.String() + "\n" + errs.String())
+		if len(said) > 4000 {
+			said = "…" + said[len(said)-4000:]
+		}
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, said)
+	}
+	return out.String(), nil
+}
+
+// staticcheckVersion is pinned, so that a new check never turns an old tree red.
+const staticcheckVersion = "v0.8.2"
+
+func lint(*tally) error {
+	files, err := output(nil, "git", "ls-files", "*.go")
+	if err != nil {
+		return err
+	}
+	unformatted, err := output(nil, "gofmt", append([]string{"-l"}, strings.Fields(files)...)...)
+	if err != nil {
+		return err
+	}
+	if unformatted != "" {
+		return fmt.Errorf("gofmt would change:\n%s", unformatted)
+	}
+	for _, args := range [][]string{
+		{"vet", "./..."},
+		{"mod", "tidy", "-diff"},
+		{"run", "honnef.co/go/tools/cmd/staticcheck@" + staticcheckVersion, "./..."},
+	} {
+		if _, err := output(nil, "go", args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

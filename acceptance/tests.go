@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const module = "github.com/pastcone/pastcone"
+
+// unitFloors are the least shares of statements that a package's own tests cover, in percent.
+var unitFloors = map[string]float64{
+	"event": 95, "internal/ring": 95, "internal/wire": 95, "internal/pipeline": 95,
+	"internal/correlate": 95, "internal/query": 95, "internal/store": 95,
+}
+
+// betweenFloors are the least shares of statements of the packages between the components that the integration and
+// whole-program tests cover by themselves, in percent.
+var betweenFloors = map[string]float64{
+	"internal/recorder": 90, "internal/server": 90, "internal/intake": 90,
+}
+
+// racePackages are those where goroutines meet.
+var racePackages = []string{
+	"./internal/ring", "./internal/pipeline", "./internal/recorder", "./internal/server", "./internal/store",
+	"./internal/wire", "./internal/source/...", "./client", "./probe/...", "./examples/...",
+}
+
+const (
+	testTimeout   = "9m"
+	fuzzBudget    = 120 * time.Second
+	fuzzLeast     = 3 * time.Second
+	failTailLines = 60
+)
+
+func unit(t *tally) error {
+	pkgs, err := packages()
+	if err != nil {
+		return err
+	}
+	pkgs = slices.DeleteFunc(pkgs, func(p string) bool { return p == module+"/acceptance" })
+	profile, err := os.CreateTemp("", "pastcone-cover-*")
+	if err != nil {
+		return err
+	}
+	profile.Close()
+	defer os.Remove(profile.Name())
+	args := []string{"-timeout", testTimeout, "-coverprofile", profile.Name()}
+	if err := goTest(t, nil, append(args, pkgs...)); err != nil {
+		return err
+	}
+	return coverage(profile.Name(), unitFloors)
+}
+
+func race(t *tally) error {
+	var there []string
+	for _, p := range racePackages {
+		if _, err := os.Stat(strings.TrimSuffix(p, "/...")); err == nil {
+			there = append(there, p)
+		}
+	}
+	var alone tally // the same tests as in unit: counted once, but skips and failures are kept
+	err := goTest(&alone, nil, append([]string{"-race", "-short", "-timeout", testTimeout}, there...))
+	t.failed += alone.failed
+	return err
+}
+
+// scripts runs the whole-program tests. The binaries that they start are built with coverage and leave their counters in a
+// folder, from which the floors are checked.
+func scripts(t *tally) error {
+	counters, err := os.MkdirTemp("", "pastcone-counters-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(counters)
+	env := []string{"PASTCONE_COVERDIR=" + counters}
+	var patterns []string
+	for p := range betweenFloors {
+		patterns = append(patterns, "./"+p)
+	}
+	sort.Strings(patterns)
+	if err := goTest(t, env, []string{"-timeout", testTimeout, "-count=1", "./acceptance"}); err != nil {
+		return err
+	}
+	// The integration tests of the packages themselves leave their counters in the same folder.
+	if _, err := output(nil, "go", append(append([]string{"test", "-count=1", "-run", "^TestT[1-5]_|Integration",
+		"-cover", "-coverpkg=" + strings.Join(patterns, ",")}, integrationPackages()...), "-args", "-test.gocoverdir="+counters)...); err != nil {
+		return err
+	}
+	profile := filepath.Join(counters, "profile.txt")
+	if _, err := output(nil, "go", "tool", "covdata", "textfmt", "-i", counters, "-o", profile); err != nil {
+		return err
+	}
+	return coverage(profile, betweenFloors)
+}
+
+// integrationPackages are those with tests at the test points T1 to T5.
+func integrationPackages() []string {
+	return []string{"./internal/ring", "./internal/pipeline", "./internal/recorder"}
+}
+
+func packages() ([]string, error) {
+	out, err := output(nil, "go", "list", "./...")
+	return strings.Fields(out), err
+}
+
+// testEvent is what go test -json prints, a line each.
+type testEvent struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+// goTest runs go test -json, counts the leaves, and prints what failed and what is slow.
+func goTest(t *tally, env []string, args []string) error {
+	cmd := exec.Command("go", append([]string{"test", "-json", "-p", "2"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	failed := read(t, out)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go test: %w (%s)", err, strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// read follows the lines of go test -json. A package that fails without a failing test (it did not build, or it died)
+// counts as one failure.
+func read(t *tally, out io.Reader) (failed []string) {
+	said := map[string][]string{}
+	bad := map[string]bool{}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var e testEvent
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Println(lines.Text())
+			continue
+		}
+		name := strings.TrimPrefix(e.Package, module+"/")
+		if e.Test != "" {
+			name += "." + e.Test
+		}
+		switch e.Action {
+		case "output", "build-output":
+			if said[name] = append(said[name], e.Output); len(said[name]) > failTailLines {
+				said[name] = said[name][1:]
+			}
+			continue
+		case "pass":
+			if e.Test != "" {
+				t.passed++
+			} else {
+				fmt.Printf("   ok   %-40s %6.1f s\n", name, e.Elapsed)
+			}
+		case "skip":
+			if e.Test != "" {
+				t.skipped++
+				t.skips = append(t.skips, name+": "+strings.TrimSpace(strings.Join(said[name], " ")))
+			}
+		case "fail", "build-fail":
+			if e.Test == "" && bad[e.Package] {
+				break
+			}
+			bad[e.Package] = true
+			t.failed++
+			failed = append(failed, name)
+			fmt.Printf("   FAIL %s\n%s", name, strings.Join(said[name], ""))
+		}
+		delete(said, name)
+	}
+	return failed
+}
+
+// coverage reads a cover profile, prints the share of each package and fails below a floor.
+func coverage(profile string, floors map[string]float64) error {
+	text, err := os.ReadFile(profile)
+	if err != nil {
+		return err
+	}
+	type count struct{ hit, all int }
+	blocks := map[string]bool{} // a block stands once for each binary that ran it
+	size := map[string]int{}
+	for _, line := range strings.Split(string(text), "\n") {
+		place, numbers, ok := strings.Cut(line, " ")
+		f := strings.Fields(numbers)
+		if !ok || len(f) != 2 {
+			continue
+		}
+		size[place], _ = strconv.Atoi(f[0])
+		blocks[place] = blocks[place] || f[1] != "0"
+	}
+	shares := map[string]*count{}
+	for place, hit := range blocks {
+		pkg := strings.TrimPrefix(filepath.Dir(strings.SplitN(place, ":", 2)[0]), module+"/")
+		if shares[pkg] == nil {
+			shares[pkg] = &count{}
+		}
+		shares[pkg].all += size[place]
+		if hit {
+			shares[pkg].hit += size[place]
+		}
+	}
+	var below []error
+	names := make([]string, 0, len(floors))
+	for pkg := range floors {
+		names = append(names, pkg)
+	}
+	sort.Strings(names)
+	for _, pkg := range names {
+		share := 0.0
+		if c := shares[pkg]; c != nil && c.all > 0 {
+			share = 100 * float64(c.hit) / float64(c.all)
+		}
+		fmt.Printf("   coverage %-22s %5.1f %% (floor %.0f %%)\n", pkg, share, floors[pkg])
+		if share < floors[pkg] {
+			below = append(below, fmt.Errorf("coverage of %s is %.1f %%, below its floor of %.0f %%", pkg, share, floors[pkg]))
+		}
+	}
+	return errors.Join(below...)
+}
+
+// fuzz runs every fuzz target of the project for an equal share of the budget.
+func fuzz(t *tally) error {
+	pkgs, err := packages()
+	if err != nil {
+		return err
+	}
+	var targets [][2]string
+	for _, pkg := range pkgs {
+		dir := "./" + strings.TrimPrefix(strings.TrimPrefix(pkg, module), "/")
+		files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			for _, line := range strings.Split(string(text), "\n") {
+				if rest, ok := strings.CutPrefix(line, "func Fuzz"); ok {
+					name, _, _ := strings.Cut(rest, "(")
+					targets = append(targets, [2]string{dir, "Fuzz" + name})
+				}
+			}
+		}
+	}
+	if len(targets) == 0 {
+		return errors.New("no fuzz target found")
+	}
+	share := max(fuzzBudget/time.Duration(len(targets)), fuzzLeast)
+	var broken []error
+	for _, target := range targets {
+		_, err := output(nil, "go", "test", "-run", "^$", "-fuzz", "^"+target[1]+"$", "-fuzztime", share.String(), target[0])
+		if err != nil {
+			t.failed++
+			broken = append(broken, err)
+			continue
+		}
+		t.passed++
+		fmt.Printf("   ok   %s %s for %s\n", target[0], target[1], share)
+	}
+	return errors.Join(broken...)
+}
