@@ -30,6 +30,7 @@ type step struct {
 type tally struct {
 	passed, failed, skipped int
 	skips                   []string
+	ran                     map[string]bool // the tests that passed, as package.Test/subtest
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 		{"unit", "unit and property tests, coverage floors", unit},
 		{"race", "the packages where goroutines meet, race detector on", race},
 		{"scripts", "whole-program tests, coverage of what lies between the components", scripts},
+		{"plan", "docs/elixirscope.md holds: every test that it names has passed, every count is met", plan},
 		{"fuzz", "each fuzz target for a share of two minutes", fuzz},
 	}
 	if *list {
@@ -49,7 +51,7 @@ func main() {
 		}
 		return
 	}
-	var t tally
+	t := tally{ran: map[string]bool{}}
 	var broken []string
 	begin := time.Now()
 	for _, s := range steps {
