@@ -1,0 +1,127 @@
+package program
+
+import (
+	"sort"
+
+	"github.com/pastcone/pastcone/event"
+)
+
+// Batch is events of one source that arrive together. Last says that the source is over with it.
+type Batch struct {
+	Source int // from 1
+	Events []event.Event
+	Last   bool
+}
+
+// Arrive cuts the events of each source, in the order in which they are to arrive, into batches of at
+// most so many, and lets the sources take turns.
+func Arrive(c Chooser, batchMax int, sources ...[]event.Event) (batches []Batch) {
+	left := make([][]event.Event, len(sources))
+	copy(left, sources)
+	for {
+		var busy []int
+		for i, events := range left {
+			if len(events) > 0 {
+				busy = append(busy, i)
+			}
+		}
+		if len(busy) == 0 {
+			return batches
+		}
+		i := busy[choose(c, len(busy))]
+		n := 1 + choose(c, min(batchMax, len(left[i])))
+		batches = append(batches, Batch{i + 1, left[i][:n], n == len(left[i])})
+		left[i] = left[i][n:]
+	}
+}
+
+func choose(c Chooser, n int) int {
+	if n <= 1 {
+		return 0
+	}
+	return c.Choose(n)
+}
+
+// Delay puts events in the order in which they arrive when each is late by up to so many ns, so that
+// none comes later than that behind the latest before it.
+func Delay(c Chooser, lateness int64, events []event.Event) []event.Event {
+	type late struct {
+		event.Event
+		at int64
+	}
+	all := make([]late, len(events))
+	for i, e := range events {
+		all[i] = late{e, e.Time + int64(choose(c, int(lateness)+1))}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].at < all[j].at })
+	delayed := make([]event.Event, len(all))
+	for i, l := range all {
+		delayed[i] = l.Event
+	}
+	return delayed
+}
+
+// Shuffle puts events in any order.
+func Shuffle(c Chooser, events []event.Event) []event.Event {
+	shuffled := append([]event.Event(nil), events...)
+	for i := len(shuffled) - 1; i > 0; i-- {
+		k := i - choose(c, i+1) // to stay in place is the plain choice
+		shuffled[i], shuffled[k] = shuffled[k], shuffled[i]
+	}
+	return shuffled
+}
+
+// LossKind is how events get lost.
+type LossKind int
+
+// The ways to lose events.
+const (
+	LoseSingly LossKind = iota // each by chance
+	LoseBursts                 // stretches of a stream
+	LoseTails                  // what a stream did from some moment on
+	LoseHeads                  // what a stream did up to some moment
+	LossKinds
+)
+
+// Lose takes about one in so many of the events away, and gives what is left and what is lost.
+//
+// The spawn of a stream that does not begin with a start is never lost alone: that the stream had been
+// spawned is then nowhere to be seen, and nobody could know what is missing.
+func Lose(c Chooser, kind LossKind, oneIn int, events []event.Event) (left, lost []event.Event) {
+	length := map[string]uint64{}
+	secret := map[string]bool{} // streams that were spawned and do not begin with a start
+	for _, e := range events {
+		length[e.Stream] = max(length[e.Stream], e.Seq)
+		if e.Seq == 1 && e.Kind != event.KindStart {
+			secret[e.Stream] = true
+		}
+	}
+	until := map[string]uint64{} // in that stream, up to this seq
+	chance := func(n int) bool { return choose(c, max(n, 2)) == max(n, 2)-1 }
+	for _, e := range events {
+		switch kind {
+		case LoseSingly:
+			if chance(oneIn) {
+				until[e.Stream] = e.Seq
+			}
+		case LoseBursts:
+			if e.Seq > until[e.Stream] && chance(4*oneIn) {
+				until[e.Stream] = e.Seq + uint64(choose(c, 7))
+			}
+		case LoseTails:
+			if e.Seq > until[e.Stream] && chance(oneIn*int(length[e.Stream])/2) {
+				until[e.Stream] = length[e.Stream]
+			}
+		case LoseHeads:
+			if e.Seq == 1 && chance(oneIn) {
+				until[e.Stream] = 1 + uint64(choose(c, int(length[e.Stream])))
+			}
+		}
+		if e.Seq <= until[e.Stream] && !(e.Kind == event.KindSpawn && secret[e.Child]) {
+			lost = append(lost, e)
+			continue
+		}
+		left = append(left, e)
+	}
+	return left, lost
+}
