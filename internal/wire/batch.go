@@ -136,9 +136,13 @@ func AppendExtension(dst []byte, e *Extension) []byte {
 		dst = appendTagged(dst, extCause, c)
 	}
 	for _, x := range e.Extra {
-		body := binary.AppendUvarint(nil, uint64(len(x.Name)))
-		body = append(body, x.Name...)
-		dst = appendTagged(dst, extExtra, append(body, x.Value...))
+		var width [binary.MaxVarintLen64]byte
+		n := binary.PutUvarint(width[:], uint64(len(x.Name)))
+		dst = append(dst, extExtra)
+		dst = binary.AppendUvarint(dst, uint64(n+len(x.Name)+len(x.Value)))
+		dst = append(dst, width[:n]...)
+		dst = append(dst, x.Name...)
+		dst = append(dst, x.Value...)
 	}
 	return dst
 }

@@ -125,6 +125,14 @@ func (t *Table) NameBytes(name []byte) (Name, error) {
 	return Name(id)<<nameTailBits | Name(tail), err
 }
 
+// SplitName gives where the decimal tail of a name begins, and one more than its value, 0 if there is
+// none. With the id of the text before it, [MakeName] makes the Name: for callers that keep a cache of
+// ids of their own.
+func SplitName(name []byte) (head int, tail uint64) { return splitName(name) }
+
+// MakeName puts a Name together from the id of its text and the tail that SplitName gave.
+func MakeName(text Text, tail uint64) Name { return Name(text)<<nameTailBits | Name(tail) }
+
 // splitName gives where the decimal tail begins, and one more than its value, 0 if there is none.
 // The tail is the longest that is written as strconv would and fits: so each name splits one way.
 func splitName[B string | []byte](name B) (head int, tail uint64) {
