@@ -19,7 +19,8 @@ type Result struct {
 // Share is a part of a whole.
 type Share struct{ Part, Of int }
 
-func (s *Share) count(is bool) {
+// Count counts one more.
+func (s *Share) Count(is bool) {
 	s.Of++
 	if is {
 		s.Part++
@@ -198,15 +199,15 @@ func (j *judge) one(v *Verdict, r *Result) {
 	founder := j.at[e.Correlation]
 	rightParent := parent == v.Parent
 	rightCorrelation := founder == v.Founder && e.Background == v.Background
-	j.Parents.count(rightParent)
+	j.Parents.Count(rightParent)
 	if !j.lost[v.Parent] {
-		j.KnownParents.count(rightParent)
+		j.KnownParents.Count(rightParent)
 	}
 	if !j.lost[v.Founder] {
-		j.Correlations.count(rightCorrelation)
+		j.Correlations.Count(rightCorrelation)
 	}
-	j.ExactParents.count(e.Confidence == event.Exact)
-	j.ExactCorrelations.count(e.CorrelationConfidence == event.Exact)
+	j.ExactParents.Count(e.Confidence == event.Exact)
+	j.ExactCorrelations.Count(e.CorrelationConfidence == event.Exact)
 
 	if (j.complete || e.Confidence == event.Exact) && !rightParent {
 		j.wrong(e.Confidence, "parent %s, should be %s (%v)", parent, v.Parent, v.Edges)
@@ -255,7 +256,7 @@ func (j *judge) edges(v *Verdict, r *Result) {
 				break
 			}
 		}
-		j.ExactEdges.count(e.Confidence == event.Exact)
+		j.ExactEdges.Count(e.Confidence == event.Exact)
 		if e.Confidence == event.Exact && found < 0 {
 			j.wrong(event.Exact, "an edge, %v from %s; should be %v", e.Kind, from, v.Edges)
 		}
@@ -271,10 +272,10 @@ func (j *judge) edges(v *Verdict, r *Result) {
 		for _, l := range left {
 			missing = missing || l == c
 		}
-		j.AllEdges.count(!missing)
+		j.AllEdges.Count(!missing)
 		switch c.Kind {
 		case event.EdgeMessage, event.EdgeSpawn, event.EdgeLock, event.EdgeClose:
-			j.Edges.count(!missing)
+			j.Edges.Count(!missing)
 		}
 	}
 	if j.complete {

@@ -125,3 +125,23 @@ func Lose(c Chooser, kind LossKind, oneIn int, events []event.Event) (left, lost
 	}
 	return left, lost
 }
+
+// StreamWise puts events in the order of their streams: one stream after the other, each in its own
+// order.
+func StreamWise(c Chooser, events []event.Event) []event.Event {
+	var names []string
+	by := map[string][]event.Event{}
+	for _, e := range events {
+		if by[e.Stream] == nil {
+			names = append(names, e.Stream)
+		}
+		by[e.Stream] = append(by[e.Stream], e)
+	}
+	all := make([]event.Event, 0, len(events))
+	for len(names) > 0 {
+		i := len(names) - 1 - choose(c, len(names)) // children before their parents is the plain choice
+		all = append(all, by[names[i]]...)
+		names = append(names[:i], names[i+1:]...)
+	}
+	return all
+}
