@@ -1,0 +1,39 @@
+// Checkout is a small web shop's checkout service that records itself: an example of how to use the
+// package probe, and of an error whose cause lies in another goroutine.
+//
+//	go run ./examples/checkout -events events.ndjson
+//	pastcone import events.ndjson
+//	pastcone why
+//
+// It brings its own load: some clients that order things as fast as people in a hurry.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/pastcone/pastcone/examples/checkout/checkout"
+)
+
+func main() {
+	var c checkout.Config
+	flag.IntVar(&c.Requests, "requests", 2500, "stop after `N` requests")
+	flag.IntVar(&c.Clients, "clients", 16, "how many clients order at the same time")
+	flag.DurationVar(&c.Duration, "duration", 0, "stop after this time, whatever the number of requests")
+	flag.Uint64Var(&c.Seed, "seed", 1, "what is ordered, and which calls over the network are slow")
+	flag.StringVar(&c.Events, "events", "", "record to this `file` of event lines")
+	flag.StringVar(&c.To, "to", "", "record to the server at this `address`")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	summary, err := checkout.Run(ctx, c)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "checkout:", err)
+		os.Exit(1)
+	}
+	fmt.Println(summary)
+}
