@@ -9,3 +9,9 @@ demo: ## record a real service under load and explain its error
 
 test: ## everything that decides whether a change is good
 	go run ./acceptance
+
+accuracy: ## how often the correlator is right, and right to call itself exact, against the oracle
+	go run ./bench/accuracy
+
+mutation: ## break the rules of causality one by one: a test has to notice each
+	go run ./bench/mutation
