@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/oracle"
 )
 
 type recording struct {
@@ -196,5 +197,36 @@ func TestRun_WithoutRecordingStopsInTime(t *testing.T) {
 func TestRun_SaysWhereItCannotRecord(t *testing.T) {
 	if _, err := Run(context.Background(), Config{Requests: 1, Events: "/nowhere/at/all"}); err == nil || !strings.Contains(err.Error(), "/nowhere/at/all") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The rules of causality do not look at request ids. All the same, each event that has one comes to be in
+// the correlation whose founder has the same.
+func TestRun_TheRulesFindEachEventsRequest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "events.ndjson")
+	if _, err := Run(context.Background(), Config{Requests: 120, Seed: 2, Events: file, WarehouseSlowEvery: 10, BankSlowEvery: 12}); err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, file)
+	truth, err := oracle.Correlate(r.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := map[oracle.At]any{}
+	for i, e := range r.events {
+		request[oracle.At{Source: 1, Stream: e.Stream, Seq: e.Seq}] = r.data[i]["request"]
+	}
+	right, wrong := 0, map[string]int{}
+	for _, v := range truth.Verdicts {
+		switch want := request[v.At]; {
+		case want == nil:
+		case request[v.Founder] == want:
+			right++
+		default:
+			wrong[v.Event.Kind.String()+" "+v.Event.Func]++
+		}
+	}
+	if len(wrong) > 0 || right == 0 {
+		t.Errorf("%d events are with their request; not so are %v", right, wrong)
 	}
 }
