@@ -1,0 +1,92 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pastcone/pastcone/event"
+)
+
+// AnswerError says that a question for one event has none or several answers.
+type AnswerError struct {
+	Question string
+	Events   []event.ID // some of the answers
+	More     bool       // there are more than those
+}
+
+// Error says what to ask instead.
+func (e *AnswerError) Error() string {
+	if len(e.Events) == 0 {
+		return fmt.Sprintf("no event matches %s", e.Question)
+	}
+	ids := make([]string, len(e.Events))
+	for i, id := range e.Events {
+		ids[i] = id.String()
+	}
+	and := ""
+	if e.More {
+		and = " and more"
+	}
+	return fmt.Sprintf("several events match %s: %s%s: narrow it, or ask for 'first:%s' or 'last:%s'",
+		e.Question, strings.Join(ids, ", "), and, e.Question, e.Question)
+}
+
+// answersShown is how many answers an AnswerError lists.
+const answersShown = 5
+
+// Resolve gives the event that text names: an id; a place in a stream, as in g12#3; a query with exactly one answer;
+// or first:QUERY and last:QUERY, which stop at their answer. Errors in a query are a *[SyntaxError].
+func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, error) {
+	text = strings.TrimSpace(text)
+	first, end := r.Range()
+	if n, err := strconv.ParseUint(text, 10, 63); err == nil {
+		if id := event.ID(n); id < first || id >= end {
+			return 0, &NoEventError{id, first, end}
+		}
+		return event.ID(n), nil
+	}
+	if text == "" {
+		return 0, fmt.Errorf("which event? give an id, first:QUERY, last:QUERY, or a query with one answer")
+	}
+	question, most := text, answersShown+1
+	o.Descending = false
+	if rest, ok := strings.CutPrefix(text, "first:"); ok {
+		question, most = rest, 1
+	} else if rest, ok := strings.CutPrefix(text, "last:"); ok {
+		question, most = rest, 1
+		o.Descending = true
+	} else if i := strings.LastIndexByte(text, '#'); i > 0 && !strings.ContainsAny(text, "{}") {
+		if _, err := strconv.ParseUint(text[i+1:], 10, 63); err == nil {
+			question = fmt.Sprintf("{ stream = %s && seq = %s }", strconv.Quote(text[:i]), text[i+1:])
+		}
+	}
+	q, err := Parse(question)
+	if err != nil {
+		return 0, err
+	}
+	if q.Aggregate() {
+		return 0, fmt.Errorf("%s gives groups, not an event", question)
+	}
+	if most == 1 && q.sort != nil && o.Descending {
+		return 0, fmt.Errorf("%s has an order of its own: say first:, or leave the sort out", question)
+	}
+	o.HitsMax = most
+	var ids []event.ID
+	sum, err := Run(ctx, r, q, o, func(h *Hit) error {
+		ids = append(ids, h.Event.ID)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(ids) == 1 && (most == 1 || !sum.More && !sum.Cut) {
+		return ids[0], nil
+	}
+	if sum.Cut {
+		return 0, fmt.Errorf("%s: not decided: %s", question, sum.Reason)
+	}
+	more := len(ids) > answersShown
+	return 0, &AnswerError{question, ids[:min(len(ids), answersShown)], more}
+}

@@ -1,0 +1,265 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// Options bound what a query may take. The zero value is good.
+type Options struct {
+	Workers      int                      // blocks worked on at the same time; 0: one for each processor
+	Sources      map[wire.SourceID]string // names of the sources
+	Descending   bool                     // newest first, where the query has no sort of its own
+	HitsMax      int                      // most hits given, whatever the query says; 0: no bound
+	SortMax      int                      // most hits kept by a sort; 0: 10,000
+	GroupsMax    int                      // most groups counted apart; 0: 100,000
+	BytesMax     int64                    // most memory for groups, quantiles and sets; 0: 256 MiB
+	CausalBudget time.Duration            // for each pass of >> << > <; 0: 1 s
+}
+
+func (o Options) withDefaults() Options {
+	set := func(n *int, otherwise int) {
+		if *n <= 0 {
+			*n = otherwise
+		}
+	}
+	set(&o.Workers, runtime.GOMAXPROCS(0))
+	set(&o.SortMax, 10_000)
+	set(&o.GroupsMax, 100_000)
+	if o.BytesMax <= 0 {
+		o.BytesMax = 256 << 20
+	}
+	if o.CausalBudget <= 0 {
+		o.CausalBudget = time.Second
+	}
+	return o
+}
+
+// Hit is one line of the answer: an event or a group.
+type Hit struct {
+	Event  event.Event   // of a query for events, whole
+	Source wire.SourceID // of the event
+	Values []Value       // the selected fields of the event; of a group what it is grouped by, then the aggregates
+	Others bool          // the group of everything that had no place among the groups
+}
+
+// Summary says what an answer rests on.
+type Summary struct {
+	Matched      uint64        `json:"matched"`       // events that matched; with More or Cut, at least
+	Given        uint64        `json:"given"`         // hits given
+	More         bool          `json:"more"`          // the limit was reached, there may be more
+	Cut          bool          `json:"cut"`           // the answer is not whole, or not exact; the reason follows
+	Reason       string        `json:"reason"`        // why it was cut, and what to do
+	Blocks       int           `json:"blocks"`        // blocks of the recording
+	BlocksPruned int           `json:"blocks_pruned"` // left out by the index
+	BlocksRead   int           `json:"blocks_read"`
+	RowsRead     uint64        `json:"rows_read"`
+	Elapsed      time.Duration `json:"elapsed"` // ns
+}
+
+// run is one query being answered.
+type run struct {
+	ctx context.Context
+	r   Reader
+	q   *Query
+	o   Options
+	planner
+	first, end event.ID
+	sum        Summary
+	void       bool // a set was cut off whose missing members would make the answer wrong
+}
+
+func newRun(ctx context.Context, r Reader, q *Query, o Options) *run {
+	x := &run{ctx: ctx, r: r, q: q, o: o.withDefaults()}
+	x.first, x.end = r.Range()
+	x.planner = planner{r: r, table: r.Table(), sources: o.Sources, newest: x.newestTime}
+	return x
+}
+
+func (x *run) newestTime() (newest int64) {
+	for i, b := range x.r.Blocks(wire.Prune{}) {
+		if i == 0 || b.TimeMax > newest {
+			newest = b.TimeMax
+		}
+	}
+	return newest
+}
+
+// Run answers q from r and gives each hit to yield, in the order of ids or of the query's sort. The hit
+// is yield's until it returns. An error of yield ends the query and is returned as it is, ErrStop as
+// none. When the deadline of ctx passes, the answer so far is cut off and the summary says so; when
+// ctx is cancelled, that is the error.
+func Run(ctx context.Context, r Reader, q *Query, o Options, yield func(*Hit) error) (Summary, error) {
+	began := time.Now()
+	x := newRun(ctx, r, q, o)
+	err := x.answer(yield)
+	x.sum.Elapsed = time.Since(began)
+	if errors.Is(err, ErrStop) {
+		x.sum.More, err = true, nil
+	}
+	return x.sum, err
+}
+
+// ErrStop is what a callback returns to end a query without an error.
+var ErrStop = errors.New("enough")
+
+func (x *run) answer(yield func(*Hit) error) error {
+	p, err := x.spans(x.q.spans, false)
+	if err != nil {
+		return err
+	}
+	if x.void {
+		return nil
+	}
+	infos := x.blocks(p.bound)
+	x.sum.Blocks = len(x.r.Blocks(wire.Prune{}))
+	x.sum.BlocksPruned = x.sum.Blocks - len(infos)
+	give := func(h *Hit) error {
+		x.sum.Given++
+		return yield(h)
+	}
+	switch {
+	case x.q.Aggregate():
+		return x.groups(p, infos, give)
+	case x.q.sort != nil && x.q.sort.field.id != fieldEventID:
+		return x.sorted(p, infos, give)
+	}
+	return x.listed(p, infos, give)
+}
+
+// blocks gives the blocks that may hold matches, in the order of ids.
+func (x *run) blocks(b bound) []wire.BlockInfo {
+	if b.empty() {
+		return nil
+	}
+	return x.r.Blocks(b.prune())
+}
+
+// limit is the most hits to give, 0 for no bound.
+func (x *run) limit() int {
+	n := x.q.limit
+	if m := x.o.HitsMax; m > 0 && (n == 0 || m < n) {
+		n = m
+	}
+	return n
+}
+
+// cut notes that the answer is not whole; the first reason is the one that is told.
+func (x *run) cut(format string, args ...any) {
+	if !x.sum.Cut {
+		x.sum.Cut, x.sum.Reason = true, fmt.Sprintf(format, args...)
+	}
+}
+
+// match keeps the rows of a block that match.
+func (x *run) match(v *view, p planned) ([]uint16, error) {
+	return p.pred.keep(v, v.whole())
+}
+
+// found is what a worker brings from one block of a list.
+type found struct {
+	hits    []Hit
+	matched int
+}
+
+// listed gives the matches in the order of ids, or backwards.
+func (x *run) listed(p planned, infos []wire.BlockInfo, give func(*Hit) error) error {
+	backwards := x.o.Descending
+	if x.q.sort != nil {
+		backwards = x.q.sort.descending
+	}
+	if backwards {
+		reverse(infos)
+	}
+	limit, getters := x.limit(), x.getters(x.q.selected)
+	work := func(v *view) (found, error) {
+		rows, err := x.match(v, p)
+		if err != nil {
+			return found{}, err
+		}
+		n := len(rows)
+		if backwards {
+			reverse(rows)
+		}
+		if limit > 0 && n > limit {
+			rows = rows[:limit]
+		}
+		hits, err := x.hits(v, rows, getters)
+		return found{hits, n}, err
+	}
+	given := 0
+	_, err := scan(x, infos, work, func(f found) error {
+		x.sum.Matched += uint64(f.matched) // #nosec G115 -- a count
+		for i := range f.hits {
+			if err := give(&f.hits[i]); err != nil {
+				return err
+			}
+			if given++; given == limit {
+				return ErrStop
+			}
+		}
+		return nil
+	})
+	if limit > 0 && given == limit && errors.Is(err, ErrStop) {
+		last := x.sum.BlocksRead == len(infos) && x.sum.Matched == uint64(given)
+		x.sum.More, err = !last, nil
+	}
+	return err
+}
+
+func reverse[T any](s []T) {
+	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
+		s[i], s[j] = s[j], s[i]
+	}
+}
+
+func (x *run) getters(fields []field) []getter {
+	var gs []getter
+	for _, f := range fields {
+		gs = append(gs, newGetter(f, x.table, x.o.Sources))
+	}
+	return gs
+}
+
+// rowByRowMax is up to how many rows of a block are read one by one.
+const rowByRowMax = 8
+
+// hits makes the rows of a block into hits.
+func (x *run) hits(v *view, rows []uint16, getters []getter) ([]Hit, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	hits := make([]Hit, len(rows))
+	single := len(rows) <= rowByRowMax && v.rows > 128
+	if !single {
+		if err := v.load(wire.ColAll); err != nil {
+			return nil, err
+		}
+	}
+	var one wire.Columns
+	for n, i := range rows {
+		c, at := &v.c, int(i)
+		if single {
+			var err error
+			if at, err = x.r.ReadRow(v.id(i), wire.ColAll, &one); err != nil {
+				return nil, err
+			}
+			c = &one
+		}
+		h := &hits[n]
+		h.Source = c.Source[at]
+		if err := c.Event(at, x.table, &h.Event); err != nil {
+			return nil, fmt.Errorf("event %d: %w", v.id(i), err)
+		}
+		for g := range getters {
+			h.Values = append(h.Values, getters[g].value(c, at))
+		}
+	}
+	return hits, nil
+}

@@ -1,0 +1,381 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// WhyOptions bound an answer to why. The zero value is good.
+type WhyOptions struct {
+	DepthMax  int // most steps, counted from the event; 0: 1,000
+	WaitsMax  int // most waits shown with a step; 0: 3
+	BlocksMax int // most blocks read to find waits and returns; 0: 64
+}
+
+func (o WhyOptions) withDefaults() WhyOptions {
+	o.DepthMax = cmp.Or(o.DepthMax, 1000)
+	o.WaitsMax = cmp.Or(o.WaitsMax, 3)
+	o.BlocksMax = cmp.Or(o.BlocksMax, 64)
+	return o
+}
+
+// Chain answers why: the parents of an event, root first.
+type Chain struct {
+	Steps  []Step
+	Top    Top    // why it begins where it begins
+	Errors []*Row // other errors of the same correlation in the event's past, the latest first
+	Cut    string // what was not looked at, if anything
+}
+
+// Top says why a chain begins where it begins.
+type Top uint8
+
+// The beginnings of chains.
+const (
+	TopRoot      Top = iota // it has no parent
+	TopMissing              // its parent existed, and is missing
+	TopRetention            // its parent is gone by retention
+	TopDepth                // there is more above: DepthMax was reached
+)
+
+// String gives the name that answers in JSON use.
+func (t Top) String() string { return [...]string{"root", "missing", "retention", "depth"}[t] }
+
+// Event gives the event that was asked about.
+func (c *Chain) Event() *Row { return c.Steps[len(c.Steps)-1].Row }
+
+// Step is one event of a chain.
+type Step struct {
+	Row         *Row
+	Edge        event.Edge    // from the step before; of the first step the edge to what is missing
+	Late        bool          // the edge came late
+	SinceRoot   time.Duration // since the first step
+	SinceParent time.Duration // since the step before
+	Crosses     bool          // the step before is in another stream
+	Founds      bool          // it founded its correlation
+	Took        time.Duration // of a call: until its return
+	Return      event.ID      // that return; 0: not found
+	Waits       []Wait        // what its stream had waited for since the step before, the longest first
+	WaitsMore   int           // how many further ones
+	WaitsRest   time.Duration // and how long they took
+}
+
+// Wait is an event at which a stream had waited for another one.
+type Wait struct {
+	Row    *Row          // the event that ended the wait
+	For    Cause         // what it had waited for
+	Waited time.Duration // since the event before it in its stream; 0: unknown
+}
+
+// Why gives the chain of causes of an event, root first. It follows parents, and shows with each step
+// what its stream had waited for since the step before: the further edges.
+func Why(ctx context.Context, r Reader, id event.ID, o WhyOptions) (*Chain, error) {
+	o = o.withDefaults()
+	l := newLookup(r)
+	c := &Chain{}
+	for at := id; ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		row, err := l.row(at)
+		if err != nil {
+			return nil, err
+		}
+		edge, late := parentEdge(row)
+		c.Steps = append(c.Steps, Step{Row: row, Edge: edge, Late: late, Founds: row.Event.Correlation == row.Event.ID})
+		if edge.ID == 0 {
+			if edge.Kind != event.EdgeInvalid {
+				c.Top = TopMissing
+			}
+			break
+		}
+		if edge.ID < l.first {
+			c.Top = TopRetention
+			break
+		}
+		if len(c.Steps) == o.DepthMax {
+			c.Top = TopDepth
+			break
+		}
+		at = edge.ID
+	}
+	slices.Reverse(c.Steps)
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		s.SinceRoot = time.Duration(s.Row.Event.Time - c.Steps[0].Row.Event.Time)
+		if i > 0 {
+			before := c.Steps[i-1].Row
+			s.SinceParent = time.Duration(s.Row.Event.Time - before.Event.Time)
+			s.Crosses = before.key() != s.Row.key()
+		}
+	}
+	w := whyScan{ctx: ctx, r: r, l: l, o: o, c: c}
+	if err := w.addWaits(); err != nil {
+		return nil, err
+	}
+	if err := w.addReturns(); err != nil {
+		return nil, err
+	}
+	return c, w.addErrors()
+}
+
+// whyScan adds to a chain what takes a look at blocks.
+type whyScan struct {
+	ctx context.Context
+	r   Reader
+	l   *lookup
+	o   WhyOptions
+	c   *Chain
+}
+
+// stretch is what a stream did between two steps of a chain.
+type stretch struct {
+	low, high event.ID // without low
+	step      int
+}
+
+// blocks gives the last blocks that p keeps, as many as may be read.
+func (w *whyScan) blocks(p wire.Prune, what string) []wire.BlockInfo {
+	infos := w.r.Blocks(p)
+	if n := len(infos) - w.o.BlocksMax; n > 0 {
+		infos = infos[n:]
+		w.c.Cut = what + " are only looked for from event " + infos[0].Base.String() + " on"
+	}
+	return infos
+}
+
+// found is a wait before its rows are read.
+type foundWait struct {
+	id     event.ID
+	waited time.Duration
+}
+
+// addWaits finds, for each step, the events of its stream since the step before that had a further
+// cause. Above the founder of the event's correlation only the steps themselves are looked at: what a
+// driver waited for in all its life is no reason for one job.
+func (w *whyScan) addWaits() error {
+	steps := w.c.Steps
+	waits := make([][]foundWait, len(steps))
+	stretches := map[streamKey][]stretch{}
+	var p wire.Prune
+	correlation := w.c.Event().Event.Correlation
+	for i := range steps {
+		e := &steps[i].Row.Event
+		edges, _ := further(steps[i].Row)
+		own := len(edges) > 0
+		if i > 0 && !steps[i].Crosses && e.Correlation == correlation && steps[i-1].Row.Event.ID < e.ID {
+			name, known := w.l.table.FindName(e.Stream)
+			if known {
+				key := streamKey{steps[i].Row.Source, name}
+				if stretches[key] == nil {
+					p.Streams = append(p.Streams, name)
+				}
+				low := steps[i-1].Row.Event.ID
+				stretches[key] = append(stretches[key], stretch{low, e.ID, i})
+				if p.IDMin == 0 || low < p.IDMin {
+					p.IDMin = low
+				}
+				p.IDMax = max(p.IDMax, e.ID)
+				own = false // it is in the stretch
+			}
+		}
+		if own {
+			waits[i] = append(waits[i], foundWait{e.ID, 0})
+		}
+	}
+	if len(stretches) > 0 {
+		if err := w.scanWaits(p, stretches, waits); err != nil {
+			return err
+		}
+	}
+	for i := range steps {
+		if err := w.readWaits(&steps[i], waits[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, waits [][]foundWait) error {
+	last := map[streamKey]int64{}
+	var c wire.Columns
+	for _, info := range w.blocks(p, "waits") {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.r.Read(info.Base, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c); err != nil {
+			return err
+		}
+		for i := range c.Len {
+			key := streamKey{c.Source[i], c.Stream[i]}
+			in, ok := stretches[key]
+			if !ok {
+				continue
+			}
+			before, known := last[key]
+			last[key] = c.Time[i]
+			id := info.Base + event.ID(i) // #nosec G115 -- an index
+			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
+				continue
+			}
+			for _, s := range in {
+				if id > s.low && id <= s.high {
+					f := foundWait{id: id}
+					if known {
+						f.waited = time.Duration(c.Time[i] - before)
+					}
+					waits[s.step] = append(waits[s.step], f)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// readWaits keeps the longest waits of a step and reads their rows.
+func (w *whyScan) readWaits(s *Step, found []foundWait) error {
+	// The step itself comes first: it is what the chain is about.
+	slices.SortStableFunc(found, func(a, b foundWait) int {
+		if self := s.Row.Event.ID; (a.id == self) != (b.id == self) {
+			if a.id == self {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.waited, a.waited)
+	})
+	for i, f := range found {
+		if i >= w.o.WaitsMax {
+			s.WaitsMore++
+			s.WaitsRest += f.waited
+			continue
+		}
+		row, err := w.l.row(f.id)
+		if err != nil {
+			return err
+		}
+		edges, late := further(row)
+		for n, edge := range edges {
+			if n == w.o.WaitsMax {
+				s.WaitsMore += len(edges) - n
+				break
+			}
+			cause, err := w.l.cause(edge, row, n >= late)
+			if err != nil {
+				return err
+			}
+			s.Waits = append(s.Waits, Wait{row, cause, f.waited})
+		}
+	}
+	return nil
+}
+
+// addReturns finds how long the calls of the chain ran.
+func (w *whyScan) addReturns() error {
+	calls := map[event.ID]*Step{}
+	p := wire.Prune{Kinds: 1 << event.KindReturn}
+	for i := range w.c.Steps {
+		s := &w.c.Steps[i]
+		// Calls of the background run for as long as the program: they are not waited for.
+		if s.Row.Event.Kind == event.KindCall && !s.Row.Event.Background {
+			calls[s.Row.Event.ID] = s
+			p.Causes = append(p.Causes, s.Row.Event.ID)
+		}
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	p.IDMin = p.Causes[0]
+	infos := w.r.Blocks(p)
+	if len(infos) > w.o.BlocksMax { // a return comes soon, if at all
+		infos = infos[:w.o.BlocksMax]
+	}
+	var c wire.Columns
+	for _, info := range infos {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.r.Read(info.Base, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
+			return err
+		}
+		for i := range c.Len {
+			if c.Kind[i] != event.KindReturn || c.ParentKind[i] != event.EdgeReturn {
+				continue
+			}
+			if s := calls[c.Parent[i]]; s != nil && s.Return == 0 {
+				s.Return, s.Took = info.Base+event.ID(i), time.Duration(c.Duration[i]) // #nosec G115 -- an index
+				delete(calls, c.Parent[i])
+			}
+		}
+		if len(calls) == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// errorsMax is how many other errors are shown with a chain.
+const errorsMax = 3
+
+// addErrors finds other errors of the same correlation that are in the event's past: a reply that
+// brings an error was an error elsewhere.
+func (w *whyScan) addErrors() error {
+	e := &w.c.Event().Event
+	infos := w.r.Blocks(wire.Prune{
+		IDMax: e.ID - 1, IDMin: e.Correlation, Kinds: 1 << event.KindError, Correlations: []event.ID{e.Correlation},
+	})
+	if n := len(infos) - w.o.BlocksMax; n > 0 {
+		infos = infos[n:]
+	}
+	onChain := map[event.ID]bool{}
+	for i := range w.c.Steps {
+		onChain[w.c.Steps[i].Row.Event.ID] = true
+	}
+	var ids []event.ID
+	var c wire.Columns
+	for _, info := range infos {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.r.Read(info.Base, wire.ColKind|wire.ColCorrelation, &c); err != nil {
+			return err
+		}
+		for i := range c.Len {
+			id := info.Base + event.ID(i) // #nosec G115 -- an index
+			if c.Kind[i] == event.KindError && c.Correlation[i] == e.Correlation && id < e.ID && !onChain[id] {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Reverse(ids)
+	tried := 0
+	for _, id := range ids {
+		if len(w.c.Errors) == errorsMax || tried == 4*errorsMax {
+			return nil
+		}
+		tried++
+		p := pathSearch{ctx: w.ctx, r: w.r, from: id, to: e.ID, blocksMax: w.o.BlocksMax}
+		err := p.run()
+		if errors.Is(err, errBudget) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !p.reached {
+			continue
+		}
+		row, err := w.l.row(id)
+		if err != nil {
+			return err
+		}
+		w.c.Errors = append(w.c.Errors, row)
+	}
+	return nil
+}
