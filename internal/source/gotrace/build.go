@@ -1,0 +1,369 @@
+package gotrace
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/exp/trace"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// builder turns trace events into events. It is used from one goroutine.
+type builder struct {
+	o     Options
+	sink  source.Sink
+	table *wire.Table
+	stats Stats
+	err   error // the table is full
+
+	to     assembly
+	from   int            // where the data of the next event begins in the payload
+	has    bool           // the next event has data
+	more   wire.Extension // scratch
+	causes [1][]byte      // scratch
+	label  []byte         // scratch: a ref or a message id
+
+	offset int64 // what is added to a trace's time
+	begun  bool  // offset is known
+
+	goroutines map[trace.GoID]*goroutine // those that live
+	tasks      map[trace.TaskID]*task    // those that have begun and not ended
+	stacks     map[trace.Stack]*stackInfo
+	names      map[namedSite]wire.Site
+	quoted     map[string][]byte // reasons, as JSON
+
+	textGoroutine, textClosed wire.Text
+	wakings, messages, closes uint64
+	regions                   uint64
+}
+
+// goroutine is the state of a stream.
+type goroutine struct {
+	name  wire.Name
+	seq   uint64 // of its last event
+	at    spot   // of its last event
+	state trace.GoState
+
+	// Before its first event.
+	unborn  bool // it was created, and has not run yet
+	spawned bool // by a goroutine
+	spawnAt spot
+	first   wire.Site
+
+	// While it waits, and until it runs again.
+	waits    bool
+	reason   string
+	wait     wire.Site
+	waitOp   operation
+	since    int64 // when it began to wait, or became runnable for the first time; noTime if before the trace
+	woken    int64 // when it became runnable again; noTime if it has not
+	waker    wire.Name
+	wakerAt  spot
+	how      waking
+	wakingID uint64
+
+	// The last close of a channel in this goroutine: one close wakes many.
+	closeStack trace.Stack
+	closeSeq   uint64
+	closeID    uint64
+
+	frames []frame // open calls, innermost last
+}
+
+const noTime = -1 << 63
+
+// waking is what the source makes of a waking.
+type waking uint8
+
+const (
+	wokenByNobody waking = iota // a timer, the network, the runtime
+	wokenPlainly
+	wokenByMessage
+	wokenByClose
+)
+
+func newBuilder(o Options, sink source.Sink) (*builder, error) {
+	b := &builder{
+		o: o, sink: sink, table: sink.Table(),
+		to:         assembly{number: 1},
+		goroutines: map[trace.GoID]*goroutine{}, tasks: map[trace.TaskID]*task{},
+		stacks: map[trace.Stack]*stackInfo{}, names: map[namedSite]wire.Site{}, quoted: map[string][]byte{},
+	}
+	var err error
+	if b.textGoroutine, err = b.table.Intern("g"); err != nil {
+		return nil, err
+	}
+	b.textClosed, err = b.table.Intern("closed")
+	return b, err
+}
+
+func (b *builder) fail(err error) {
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+}
+
+// add builds the events of a chunk, and hands them over.
+func (b *builder) add(ctx context.Context, c *chunk) error {
+	broken := b.addEvents(ctx, c.events)
+	b.stats.InputBytes = c.input
+	if err := b.flush(ctx); err != nil { // also what came before a broken place
+		return err
+	}
+	return broken
+}
+
+func (b *builder) addEvents(ctx context.Context, events []trace.Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // an old trace is not checked as a whole by its reader
+			err = fmt.Errorf("%w: the trace contradicts itself: %v", ErrBroken, p)
+		}
+	}()
+	for i := range events {
+		used := b.addEvent(&events[i])
+		b.stats.TraceEvents++
+		if used {
+			b.stats.Used++
+		} else {
+			b.stats.Skipped++
+		}
+		if b.err != nil {
+			return b.err
+		}
+		if len(b.to.arena) > arenaBytesMax {
+			if err := b.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addEvent builds the events that one trace event makes, and says whether it is of use.
+func (b *builder) addEvent(e *trace.Event) bool {
+	kind := e.Kind()
+	if kind == trace.EventSync {
+		b.synchronize(e)
+		return false
+	}
+	if !b.begun { // no clock snapshot came: the trace's first event is at 0
+		b.begun, b.offset = true, -int64(e.Time())
+	}
+	now := int64(e.Time()) + b.offset
+	switch kind {
+	case trace.EventStateTransition:
+		if t := e.StateTransition(); t.Resource.Kind == trace.ResourceGoroutine {
+			return b.transition(e, &t, now)
+		}
+	case trace.EventRangeBegin, trace.EventRangeEnd:
+		return b.span(e, now)
+	case trace.EventRegionBegin:
+		return b.regionBegin(e, now)
+	case trace.EventRegionEnd:
+		return b.regionEnd(e, now)
+	case trace.EventTaskBegin:
+		return b.taskBegin(e, now)
+	case trace.EventTaskEnd:
+		return b.taskEnd(e, now)
+	case trace.EventLog:
+		return b.log(e, now)
+	case trace.EventLabel:
+		if g := b.current(e); g != nil {
+			b.data(`{"label":`).quote(e.Label().Label).text(`}`).emit(g, wire.Record{Time: now, Kind: event.KindLog}, nil, spot{})
+			return true
+		}
+	}
+	return false
+}
+
+// synchronize begins a generation: stack ids mean something else from here on.
+func (b *builder) synchronize(e *trace.Event) {
+	b.stats.Generations = int64(e.Sync().N)
+	clear(b.stacks)
+	clear(b.names)
+	if clock := e.Sync().ClockSnapshot; clock != nil && !b.begun {
+		b.begun, b.stats.WallClock = true, true
+		b.offset = clock.Wall.UnixNano() - int64(clock.Trace)
+	}
+}
+
+// of gives the state of a goroutine, new if need be.
+func (b *builder) of(id trace.GoID) *goroutine {
+	g := b.goroutines[id]
+	if g == nil {
+		g = &goroutine{name: b.nameOf(id), since: noTime, woken: noTime}
+		b.goroutines[id] = g
+		b.stats.Streams++
+	}
+	return g
+}
+
+func (b *builder) nameOf(id trace.GoID) wire.Name {
+	if id >= 0 && id < 1e12 {
+		return wire.MakeName(b.textGoroutine, uint64(id)+1)
+	}
+	name, err := b.table.Name("g" + strconv.FormatInt(int64(id), 10))
+	b.fail(err)
+	return name
+}
+
+// current gives the goroutine that did e, nil if none did.
+func (b *builder) current(e *trace.Event) *goroutine {
+	if id := e.Goroutine(); id != trace.NoGoroutine {
+		return b.of(id)
+	}
+	return nil
+}
+
+// transition moves a goroutine from one state to the next.
+func (b *builder) transition(e *trace.Event, t *trace.StateTransition, now int64) bool {
+	id := t.Resource.Goroutine()
+	from, to := t.Goroutine()
+	if from == trace.GoNotExist {
+		return b.created(e, t, id, to, now)
+	}
+	g := b.of(id)
+	used := true
+	switch {
+	case from == to: // a generation begins by naming all states
+		used = false
+	case from == trace.GoUndetermined:
+		b.found(g, t, to, now)
+	case to == trace.GoNotExist:
+		used = b.ended(g, id, from, now)
+	case from == trace.GoRunning && to == trace.GoWaiting:
+		b.blocked(g, t, now)
+	case from == trace.GoWaiting && to == trace.GoRunnable:
+		b.unblocked(g, e, now)
+	case from == trace.GoRunnable && to == trace.GoRunning:
+		used = b.runs(g, now)
+	case from == trace.GoRunning && to == trace.GoSyscall:
+		info := b.stackOf(t.Stack)
+		site := info.call
+		if site == 0 {
+			site = b.site("syscall", "", 0)
+		}
+		g.frames = append(g.frames, frame{what: frameSyscall, site: site})
+		if len(info.json) > 0 {
+			b.data(`{`).bytes(info.json[1:]).text(`}`)
+		}
+		b.emit(g, wire.Record{Time: now, Kind: event.KindCall, Site: site}, nil, spot{})
+	case from == trace.GoSyscall:
+		b.leftSyscall(g, now)
+	default: // preempted, or yielded
+		used = false
+	}
+	g.state = to
+	return used
+}
+
+// created handles a goroutine that begins to exist.
+func (b *builder) created(e *trace.Event, t *trace.StateTransition, id trace.GoID, to trace.GoState, now int64) bool {
+	by := b.current(e)
+	g := b.of(id)
+	if g.seq > 0 && to == trace.GoSyscall { // a thread of C calls into Go once more
+		b.stateEvent(g, "syscall", 0, now)
+		g.state = to
+		return true
+	}
+	g.unborn, g.since, g.state = true, now, to
+	g.first = b.stackOf(t.Stack).call
+	g.waits = to == trace.GoWaiting // a coroutine: its creator wakes it
+	if by != nil && by != g {
+		g.spawned = true
+		b.emit(by, wire.Record{Time: now, Kind: event.KindSpawn, Child: g.name, Site: b.stackOf(e.Stack()).site}, nil, spot{})
+		g.spawnAt = by.at
+		return true
+	}
+	if to == trace.GoSyscall { // by a thread of C that calls into Go
+		g.unborn = false
+		b.stateEvent(g, "syscall", g.first, now)
+	}
+	return true
+}
+
+// found handles a goroutine that was there when the trace began: nobody spawned it.
+func (b *builder) found(g *goroutine, t *trace.StateTransition, to trace.GoState, now int64) {
+	info := b.stackOf(t.Stack)
+	switch to {
+	case trace.GoWaiting:
+		g.waits, g.wait, g.waitOp, g.reason = true, info.site, info.op, ""
+		g.since, g.woken, g.how = noTime, noTime, wokenByNobody
+		b.stateEvent(g, "waiting", info.site, now)
+	case trace.GoRunnable:
+		b.stateEvent(g, "runnable", info.site, now)
+	case trace.GoRunning:
+		b.stateEvent(g, "running", info.site, now)
+	case trace.GoSyscall:
+		b.stateEvent(g, "syscall", info.site, now)
+	}
+}
+
+func (b *builder) stateEvent(g *goroutine, state string, site wire.Site, now int64) {
+	b.data(`{"state":"`).text(state).text(`"}`)
+	b.emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: site}, nil, spot{})
+}
+
+// ended handles the end of a goroutine. One of a thread of C that has called into Go may come back.
+func (b *builder) ended(g *goroutine, id trace.GoID, from trace.GoState, now int64) bool {
+	if from == trace.GoSyscall {
+		return b.leave(g, frame{what: frameSyscall}, now)
+	}
+	b.emit(g, wire.Record{Time: now, Kind: event.KindExit}, nil, spot{})
+	b.forget(g.frames)
+	delete(b.goroutines, id)
+	return true
+}
+
+// blocked handles the beginning of a wait.
+func (b *builder) blocked(g *goroutine, t *trace.StateTransition, now int64) {
+	info := b.stackOf(t.Stack)
+	g.waits, g.wait, g.waitOp, g.reason = true, info.site, info.op, t.Reason
+	g.since, g.woken, g.how = now, noTime, wokenByNobody
+	b.data(`{"state":"waiting","reason":`).bytes(b.quotedReason(t.Reason)).bytes(info.json).text(`}`)
+	b.emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: info.site}, nil, spot{})
+}
+
+func (b *builder) quotedReason(reason string) []byte {
+	if q, ok := b.quoted[reason]; ok {
+		return q
+	}
+	q := appendQuoted(nil, bounded(reason))
+	if len(b.quoted) < 1024 {
+		b.quoted[reason] = q
+	}
+	return q
+}
+
+// runs handles a goroutine that gets a processor: for the first time, after a wait, or after it was preempted.
+func (b *builder) runs(g *goroutine, now int64) bool {
+	switch {
+	case g.unborn:
+		g.unborn = false
+		b.data(`{"runnable_ns":`).number(now - max(g.since, g.woken))
+		if g.spawned {
+			b.text(`}`).emit(g, wire.Record{Time: now, Kind: event.KindStart, Site: g.first}, nil, g.spawnAt)
+		} else {
+			b.text(`,"state":"running"}`).emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: g.first}, nil, spot{})
+		}
+		if g.waits {
+			b.awakes(g, now)
+		}
+		return true
+	case g.waits:
+		b.awakes(g, now)
+		return true
+	}
+	return false
+}
+
+// leftSyscall handles the end of a system call.
+func (b *builder) leftSyscall(g *goroutine, now int64) {
+	if !b.leave(g, frame{what: frameSyscall}, now) {
+		b.stateEvent(g, "running", 0, now) // it began before the trace
+	}
+}

@@ -1,0 +1,122 @@
+package gotrace
+
+import (
+	"golang.org/x/exp/trace"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// Why a goroutine waits, in the words of the runtime.
+const (
+	reasonReceive = "chan receive"
+	reasonSelect  = "select"
+	reasonNetwork = "network"
+	reasonSleep   = "sleep"
+)
+
+// howWoken decides what a waking is, by what the goroutine waited for and what its waker was doing.
+//
+// A goroutine that waits in a receive is woken by a send that hands it its value, or by a close. In a select it may
+// as well be sending itself: only where its waker's stack ends in a receive is that sure. close leaves no frame
+// of its own in the stack, so a stack that ends outside the runtime is one of close. The network poller and timers run in
+// whatever goroutine comes along: that one is no cause, except where it closes the connection or sets its deadline.
+func howWoken(g *goroutine, waker operation) waking {
+	receives := g.reason == reasonReceive
+	selects := g.reason == reasonSelect
+	if g.reason == "" { // it waited before the trace began: its stack may tell, else a sender does
+		receives = g.waitOp == opReceive || g.waitOp == opUnknown && waker == opSend
+		selects = g.waitOp == opSelect
+	}
+	switch {
+	case receives || selects:
+		switch waker {
+		case opSend, opSelect, opUnknown:
+			return wokenByMessage
+		case opOther:
+			return wokenByClose
+		}
+	case g.reason == reasonSleep:
+		return wokenByNobody
+	case g.reason == reasonNetwork && waker != opPoll:
+		return wokenByNobody
+	}
+	return wokenPlainly
+}
+
+// unblocked handles the end of a wait: an event of the waker, and what the woken one will tell when it runs.
+func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
+	g.woken, g.how = now, wokenByNobody
+	by := b.current(e)
+	if by == nil || by == g {
+		return
+	}
+	info := b.stackOf(e.Stack())
+	g.how, g.waker = howWoken(g, info.op), by.name
+	switch g.how {
+	case wokenByNobody:
+		return
+	case wokenByMessage:
+		b.messages++
+		b.stats.Messages++
+		g.wakingID = b.messages
+		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
+		b.emit(by, wire.Record{Time: now, Kind: event.KindSend, Peer: g.name, Site: info.site}, &b.more, spot{})
+	case wokenByClose:
+		b.stats.Wakes++
+		if by.closeID == 0 || by.closeSeq != by.seq || by.closeStack != e.Stack() {
+			b.closes++
+			by.closeID, by.closeStack = b.closes, e.Stack()
+			b.emit(by, wire.Record{Time: now, Kind: event.KindClose, Key: b.closedKey(by.closeID), Site: info.site}, nil, spot{})
+			by.closeSeq = by.seq
+		}
+		g.wakingID = by.closeID
+	case wokenPlainly:
+		b.stats.Wakes++
+		b.wakings++
+		g.wakingID = b.wakings
+		b.more = wire.Extension{Ref: b.labelled('w', g.wakingID)}
+		b.data(`{"state":"runnable"}`)
+		b.emit(by, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Peer: g.name, Site: info.site}, &b.more, spot{})
+	}
+	g.wakerAt = by.at
+}
+
+func (b *builder) closedKey(id uint64) wire.Name { return wire.MakeName(b.textClosed, id+1) }
+
+// awakes tells of the wait that is over, now that the goroutine runs again.
+func (b *builder) awakes(g *goroutine, now int64) {
+	g.waits = false
+	b.data(`{`)
+	sep := ""
+	if g.reason != "" {
+		b.text(`"reason":`).bytes(b.quotedReason(g.reason))
+		sep = ","
+	}
+	if g.since != noTime && g.woken != noTime {
+		b.text(sep).text(`"wait_ns":`).number(g.woken - g.since)
+		sep = ","
+	}
+	if g.woken != noTime {
+		b.text(sep).text(`"runnable_ns":`).number(now - g.woken)
+	}
+	b.text(`}`)
+	r := wire.Record{Time: now, Kind: event.KindWake, Site: g.wait}
+	switch g.how {
+	case wokenByNobody:
+		b.emit(g, r, nil, spot{})
+	case wokenPlainly:
+		r.Peer = g.waker
+		b.causes[0] = b.labelled('w', g.wakingID)
+		b.more = wire.Extension{Causes: b.causes[:]}
+		b.emit(g, r, &b.more, g.wakerAt)
+	case wokenByMessage:
+		r.Kind, r.Peer, r.Flags = event.KindReceive, g.waker, wire.FlagInferred
+		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
+		b.emit(g, r, &b.more, g.wakerAt)
+	case wokenByClose:
+		r.Kind, r.Peer, r.Flags = event.KindReceive, g.waker, wire.FlagInferred|wire.FlagClosed
+		r.Key = b.closedKey(g.wakingID)
+		b.emit(g, r, nil, g.wakerAt)
+	}
+}
