@@ -110,7 +110,8 @@ func TestRead_StreamsFromBeforeTheTraceBeginWithAnotherKind(t *testing.T) {
 	close(in)
 	<-done
 	k, _ := read(t, text, Options{})
-	receive := k.one(t, kind(event.KindReceive), inFunc(".receiver"))
+	send := k.one(t, kind(event.KindSend), inFunc(".sender"))
+	receive := k.one(t, kind(event.KindReceive), func(e *event.Event) bool { return e.Message == send.Message })
 	first := k.one(t, inStream(receive.Stream), func(e *event.Event) bool { return e.Seq == 1 })
 	if first.Kind != event.KindState || dataOf(first, "state") != "waiting" {
 		t.Errorf("its first event is %s", event.AppendLine(nil, first))

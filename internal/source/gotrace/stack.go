@@ -129,9 +129,12 @@ func originOf(fn, file string) origin {
 	if !ok {
 		return program
 	}
-	at := strings.Index(file, path+"/")
-	if at == 0 || at > 0 && strings.HasSuffix(file[:at], "/src/") {
-		return o
+	// Some functions, as time.Sleep, are written in package runtime.
+	for _, dir := range [...]string{path, "runtime"} {
+		at := strings.Index(file, dir+"/")
+		if at == 0 || at > 0 && strings.HasSuffix(file[:at], "/src/") {
+			return o
+		}
 	}
 	return program
 }
