@@ -43,6 +43,8 @@ type Event struct {
 	Closed bool  `json:"closed,omitempty"` // a receive that found its channel closed
 	Takes  *bool `json:"takes,omitempty"`  // overrides whether a receive takes on work
 
+	Inferred bool `json:"inferred,omitempty"` // the source itself has inferred what a message, close or wake came from
+
 	Data json.RawMessage `json:"data,omitempty"` // a JSON object of any further values
 	// Extra holds the fields that this version does not know, by name. They are kept and given back.
 	Extra map[string]json.RawMessage `json:"-"`
@@ -54,10 +56,10 @@ type Event struct {
 	Correlation           ID            `json:"correlation,omitempty"`
 	Position              uint32        `json:"position,omitempty"` // number of parents up to the founder of its correlation
 	Background            bool          `json:"background,omitempty"`
-	Duration              time.Duration `json:"duration,omitempty"` // of a return: since its call
-	Confidence            Confidence    `json:"-"`                  // of the parent
-	CorrelationConfidence Confidence    `json:"-"`                  // the weakest on the way to the founder
-	Causes                []Edge        `json:"causes,omitempty"`   // the parent's edge first, then the further ones
+	Duration              time.Duration `json:"duration,omitempty"`     // of a return: since its call
+	Confidence            Confidence    `json:"confidence"`             // of the parent
+	CorrelationConfidence Confidence    `json:"correlation_confidence"` // the weakest on the way to the founder
+	Causes                []Edge        `json:"causes,omitempty"`       // the parent's edge first, then the further ones
 }
 
 // Edge is one cause of the event that holds it.
@@ -97,6 +99,7 @@ var Fields = [...]Field{
 	{"empty", "boolean", false, false, "a message without content"},
 	{"closed", "boolean", false, false, "a receive that found its channel closed"},
 	{"takes", "boolean", false, false, "overrides whether a receive takes on work"},
+	{"inferred", "boolean", false, false, "the source itself has inferred what this message, close or wake came from"},
 	{"data", "object", false, false, "any further values"},
 	{"id", "integer", false, true, "its number in the recording"},
 	{"parent", "integer", false, true, "the id of the event on whose behalf it happened"},

@@ -57,6 +57,7 @@ func AppendLine(dst []byte, e *Event) []byte {
 		dst = append(dst, `,"takes":`...)
 		dst = strconv.AppendBool(dst, *e.Takes)
 	}
+	dst = appendTrueField(dst, `,"inferred":true`, e.Inferred)
 	if len(e.Data) > 0 && string(e.Data) != "null" {
 		dst = append(dst, `,"data":`...)
 		dst = appendOneLine(dst, e.Data)

@@ -92,6 +92,9 @@ func splitLine(line []byte) ([]lineField, error) {
 		if halfCharacter(line[before:dec.InputOffset()]) {
 			return nil, wrong(name, "the name of a field has half a character (a lone surrogate, \\ud800 to \\udfff): write both halves, or neither")
 		}
+		if len(name) > TextBytesMax {
+			return nil, wrong(name[:40], "the name of a field is %d bytes long: at most %d", len(name), TextBytesMax)
+		}
 		if seen[name] {
 			return nil, wrong(name, "%q stands more than once: a field stands once in a line", name)
 		}
@@ -236,6 +239,8 @@ func (e *Event) setField(name string, value json.RawMessage) (err error) {
 		var takes bool
 		takes, err = truthOf(field, value)
 		e.Takes = &takes
+	case "inferred":
+		e.Inferred, err = truthOf(field, value)
 	case "data":
 		if value[0] != '{' {
 			return wrongType(field, value, `a JSON object, like {"user":17}`)

@@ -86,13 +86,14 @@ func hex4(text []byte, i int) (rune, bool) {
 	return r, true
 }
 
-// AppendUnescaped appends what a string (valid, without its quotes) stands for. It says whether every
+// AppendUnescaped appends what a string (without its quotes) stands for; a wrong escape, which StringEnd
+// refuses, stands for anything. It says whether every
 // escaped surrogate had its other half; U+FFFD stands in for those that had not.
 func AppendUnescaped(dst, s []byte) ([]byte, bool) {
 	whole := true
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c != '\\' {
+		if c != '\\' || i+1 == len(s) {
 			dst = append(dst, c)
 			i++
 			continue

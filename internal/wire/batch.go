@@ -250,6 +250,9 @@ func flagsOf(e *event.Event) (f Flags) {
 			f |= FlagTakesNot
 		}
 	}
+	if e.Inferred {
+		f |= FlagInferred
+	}
 	return f
 }
 
@@ -277,7 +280,7 @@ func (r *Record) fill(e *event.Event, t *Table, stream Name, data, ext []byte) e
 		Func: t.TextOf(place.Func), File: t.TextOf(place.File), Line: int(place.Line),
 		Key: t.NameOf(r.Key), Ordinal: r.Ordinal, Peer: t.NameOf(r.Peer), Child: t.NameOf(r.Child),
 		Root: r.Flags&FlagRoot != 0, Empty: r.Flags&FlagEmpty != 0, Closed: r.Flags&FlagClosed != 0,
-		Background: r.Flags&FlagBackground != 0,
+		Inferred: r.Flags&FlagInferred != 0, Background: r.Flags&FlagBackground != 0,
 	}
 	if r.Flags&(FlagTakes|FlagTakesNot) != 0 {
 		takes := r.Flags&FlagTakes != 0

@@ -42,6 +42,7 @@ const (
 	hasEmpty
 	hasClosed
 	hasTakes
+	hasInferred
 	hasData
 	hasID
 	hasParent
@@ -217,6 +218,9 @@ func (d *decoder) field(text []byte, i int) (end int, ok bool) {
 	case "takes":
 		bit = hasTakes
 		i, ok = d.flag(text, i, wire.FlagTakes, wire.FlagTakesNot)
+	case "inferred":
+		bit = hasInferred
+		i, ok = d.flag(text, i, wire.FlagInferred, 0)
 	case "data":
 		bit = hasData
 		from := i
@@ -388,7 +392,7 @@ func (d *decoder) cause(text []byte, i int) (end int, ok bool) {
 func (d *decoder) extra(text []byte, i int, name []byte) (end int, ok bool) {
 	from := i
 	i, spaced, ok := jsontext.ValueEnd(text, i, event.DepthMax-1)
-	if !ok {
+	if !ok || len(name) > event.TextBytesMax {
 		return i, false
 	}
 	value := text[from:i]
