@@ -1,0 +1,45 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pastcone/pastcone/event"
+)
+
+// What can be wrong with a recording, or with what is asked of it. Errors of this package wrap one of
+// these, with where and what.
+var (
+	ErrCorrupt    = errors.New("the recording is damaged")
+	ErrNoSpace    = errors.New("no space left for the recording")
+	ErrLocked     = errors.New("the recording is being written by another process")
+	ErrReadOnly   = errors.New("the recording can not be written")
+	ErrNotFound   = errors.New("no recording here")
+	ErrVersion    = errors.New("the recording is of a version that this program does not know")
+	ErrOutOfRange = errors.New("no such event in the recording")
+	ErrOrder      = errors.New("the block does not follow the one before")
+	ErrTooLarge   = errors.New("the block is too large")
+	ErrClosed     = errors.New("the recording is closed")
+	ErrFailed     = errors.New("the recording can not go on")
+)
+
+// CorruptError names the place that is damaged.
+type CorruptError struct {
+	File   string   // in the recording's directory
+	Block  event.ID // the id of the block's first event; 0 if it is not a block
+	Offset int64    // of the damaged part in the file, in bytes
+	Part   string   // what is damaged there
+	Cause  error
+}
+
+func (e *CorruptError) Error() string {
+	if e.Block != 0 {
+		return fmt.Sprintf("%s: block %d at offset %d: %s: %v", e.File, e.Block, e.Offset, e.Part, e.Cause)
+	}
+	return fmt.Sprintf("%s: offset %d: %s: %v", e.File, e.Offset, e.Part, e.Cause)
+}
+
+// Unwrap gives ErrCorrupt and the cause.
+func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Cause} }
+
+var errChecksum = errors.New("the checksum does not match")

@@ -1,0 +1,281 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// Open opens the recording in a directory for writing, and makes both if there is none. A recording
+// whose writer has died is brought back to what was durable:
+//
+//  1. Lock. Nobody else writes from here on.
+//  2. Read the manifest; remove files that it does not list: they were being made, or removed.
+//  3. Read the string table. What is not whole at its end is cut off.
+//  4. Open the segments: sealed ones by their index, others by reading their blocks with all checksums. The
+//     one that was being written ends behind its last whole block.
+//  5. If blocks need more of the string table than is there, it is damaged: put marks in the place of what is lost, so
+//     that its ids are not given out again.
+//  6. Sync the string table, then seal what is not sealed.
+//  7. Find the tails.
+//
+// Each step can be interrupted, and done again. Damage is logged, and does not keep the recording from being
+// opened: what can be read is, and what is lost keeps its ids.
+func Open(path string, o Options) (w *Writer, err error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	dir := o.fs
+	if dir == nil {
+		if dir, err = openDir(path); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := dir.Lock(lockName, fmt.Sprintf("being written by process %d\n", os.Getpid()))
+	if err != nil {
+		return nil, readOnlyError(dir.String(), err)
+	}
+	w = &Writer{
+		o: o, dir: dir, lock: lock, table: wire.NewTable(o.TableBytesMax), byBlock: map[*wire.Block]*headBlock{},
+		changed: make(chan struct{}), kick: make(chan struct{}, 1), committed: make(chan struct{}), tails: newTails(),
+	}
+	w.encoders.New = func() any { return newEncoder(w.table, o.Codec) }
+	w.outputs.New = func() any { return new(encoded) }
+	if err := w.recover(); err != nil {
+		if w.view == nil {
+			w.view = newView(nil, 1)
+		}
+		return nil, errors.Join(readOnlyError(dir.String(), err), w.letGo())
+	}
+	w.sealing.start(w)
+	go w.runCommitter()
+	return w, nil
+}
+
+func (w *Writer) recover() error {
+	m, err := readManifest(w.dir)
+	if errors.Is(err, ErrNotFound) {
+		return w.create()
+	}
+	if err != nil {
+		return err
+	}
+	w.manifest, w.nextFile = m, m.NextFile
+	if err := w.removeStrays(); err != nil {
+		return err
+	}
+	if err := w.recoverStrings(); err != nil {
+		return err
+	}
+	return w.recoverSegments()
+}
+
+// create makes a new recording, if there is no sign of an old one.
+func (w *Writer) create() error {
+	names, err := w.dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, segmentPrefix) || strings.HasPrefix(name, stringsPrefix) {
+			return &CorruptError{File: manifestName, Part: "manifest", Cause: fmt.Errorf("it is missing, and there is %s", name)}
+		}
+	}
+	w.manifest = &manifest{Created: w.o.now().UTC(), FirstID: 1, NextID: 1, NextFile: 1}
+	w.nextFile = 1
+	w.next, w.durable = 1, 1
+	w.view = newView(nil, 1)
+	if err := w.updateManifest(func(*manifest) error { return nil }); err != nil {
+		return err
+	}
+	w.strings.texts, w.strings.places = len(w.table.Texts()), len(w.table.Places())
+	return w.openMark()
+}
+
+// removeStrays removes files of ours that are in no manifest.
+func (w *Writer) removeStrays() error {
+	names, err := w.dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		listed := slices.Contains(w.manifest.Strings, name) ||
+			slices.ContainsFunc(w.manifest.Segments, func(s segmentMeta) bool { return s.File == name })
+		if !listed && (strings.HasPrefix(name, segmentPrefix) || strings.HasPrefix(name, stringsPrefix) || name == manifestNewName) {
+			if err := w.dir.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *Writer) report(e *CorruptError) {
+	w.o.Log.Error("the recording is damaged", "file", e.File, "offset", e.Offset, "block", e.Block, "part", e.Part, "cause", e.Cause)
+}
+
+func (w *Writer) recoverStrings() error {
+	r := stringsReader{table: w.table}
+	if err := r.read(w.dir, w.manifest.Strings, w.report); err != nil {
+		return fmt.Errorf("string table: %w", err)
+	}
+	w.strings.texts, w.strings.places = len(w.table.Texts()), len(w.table.Places())
+	if n := len(w.manifest.Strings); n > 0 {
+		f, err := w.dir.Open(w.manifest.Strings[n-1], true, false)
+		if err != nil {
+			return err
+		}
+		w.strings.f, w.strings.name, w.strings.off = f, w.manifest.Strings[n-1], r.off
+	}
+	return nil
+}
+
+// settleStrings brings the string table to what the blocks need, and makes it durable.
+func (w *Writer) settleStrings(texts, places int) error {
+	s := &w.strings
+	if texts > s.texts || places > s.places {
+		w.report(&CorruptError{File: s.name, Offset: s.off, Part: "string table", Cause: fmt.Errorf(
+			"blocks need %d texts and %d places, there are %d and %d", texts, places, s.texts, s.places)})
+		if err := padTable(w.table, texts, places); err != nil {
+			return err
+		}
+		s.texts, s.places = len(w.table.Texts()), len(w.table.Places())
+		s.bad = true // what is behind its end may be of use to somebody: go on in another file
+	}
+	if s.f == nil {
+		return nil
+	}
+	if !s.bad {
+		if err := s.f.Truncate(s.off); err != nil {
+			return err
+		}
+	}
+	return s.f.Sync()
+}
+
+func (w *Writer) recoverSegments() error {
+	known := readMark(w.dir)
+	var segs []*loaded
+	defer func() {
+		if w.view == nil {
+			for _, l := range segs {
+				_ = l.s.release()
+			}
+		}
+	}()
+	texts, places := 0, 0
+	for _, meta := range w.manifest.Segments {
+		l, err := loadSegment(w.dir, meta, known, w.report)
+		if err != nil {
+			return fmt.Errorf("%s: %w", meta.File, err)
+		}
+		segs = append(segs, l)
+		texts, places = max(texts, l.texts), max(places, l.places)
+	}
+	if err := w.settleStrings(texts, places); err != nil {
+		return err
+	}
+	end := w.manifest.NextID
+	view := make([]viewSegment, 0, len(segs))
+	for _, l := range segs {
+		view = append(view, l.viewSegment)
+		end = max(end, l.viewSegment.end)
+	}
+	w.tails = loadTails(view)
+	if err := w.settleSegments(segs, view, end); err != nil {
+		return err
+	}
+	kept := view[:0]
+	for i, v := range view {
+		if v.s == nil { // it had no blocks
+			_ = segs[i].s.release()
+			continue
+		}
+		kept = append(kept, v)
+	}
+	w.next, w.durable = end, end
+	w.view = newView(kept, w.manifest.FirstID)
+	return w.openMark()
+}
+
+// settleSegments seals the segments that are not, as far as they can be, and writes the manifest.
+func (w *Writer) settleSegments(segs []*loaded, view []viewSegment, end event.ID) error {
+	tails, count := w.tails.append(nil), len(w.tails.byStream)
+	metas := make([]segmentMeta, 0, len(segs))
+	var empty []string
+	for i, l := range segs {
+		meta := w.manifest.Segments[i]
+		if meta.State == segmentOpen {
+			if l.off == segmentHeadBytes {
+				empty = append(empty, meta.File)
+				view[i].s = nil
+				continue
+			}
+			meta.State, meta.End, meta.Bytes, meta.Arrived = segmentClosed, l.next, l.off, l.arrived
+		}
+		// The tails are those of the end of the recording, also in a segment before the last: whoever opens the
+		// recording begins with the last, and goes on from any other by reading the blocks behind it.
+		if meta.State == segmentClosed && !meta.Failed && l.s.f != nil {
+			size, err := writeIndex(w.dir, &sealJob{view[i], meta, tails, count})
+			if err == nil {
+				meta.State, meta.Bytes = segmentSealed, size
+			} else {
+				w.o.Log.Error("a segment could not be sealed; it can still be read", "segment", meta.File, "error", err)
+			}
+		}
+		metas = append(metas, meta)
+	}
+	err := w.updateManifest(func(m *manifest) error {
+		m.Segments, m.NextID = metas, end
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range empty {
+		if err := w.dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return w.reopenSealed(view, metas)
+}
+
+// reopenSealed opens by its index what was sealed a moment ago: readers are spared the larger mapping.
+func (w *Writer) reopenSealed(view []viewSegment, metas []segmentMeta) error {
+	k := 0
+	for i := range view {
+		if view[i].s == nil {
+			continue
+		}
+		if meta := metas[k]; meta.State == segmentSealed && !view[i].sealed && view[i].s.f != nil {
+			if seg, _, err := loadSealed(w.dir, meta); err == nil {
+				seg.tails = nil
+				old := view[i].s
+				view[i] = *seg
+				_ = old.release()
+			}
+		}
+		k++
+	}
+	return nil
+}
+
+// openMark opens the live file and writes the present end into it. The recording can do without.
+func (w *Writer) openMark() error {
+	f, err := w.dir.Open(liveName, true, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = w.dir.Open(liveName, true, true)
+	}
+	if err != nil {
+		return err
+	}
+	w.mark = f
+	w.writeMark()
+	return nil
+}
