@@ -311,6 +311,10 @@ func (r *Record) fill(e *event.Event, t *Table, stream Name, data, ext []byte) e
 
 // Event writes record i of the batch, which is of that stream, into its public form.
 func (b *Batch) Event(i int, stream Name, t *Table, e *event.Event) error {
-	r := &b.Records[i]
+	return b.EventOf(&b.Records[i], stream, t, e)
+}
+
+// EventOf writes a record of the batch, which is of that stream, into its public form. Slices of the result are copies.
+func (b *Batch) EventOf(r *Record, stream Name, t *Table, e *event.Event) error {
 	return r.fill(e, t, stream, b.Data(r), b.Ext(r))
 }
