@@ -126,7 +126,7 @@ func (x *run) related(op causalOp, left, right planned) (set *idSet, complete bo
 	if op == isEffectOf {
 		return x.directEffects(left, members, late, over)
 	}
-	c := cone{x: x, of: members, set: newIDSet(x.first, x.end), backwards: op == hasInFuture, late: late, over: over}
+	c := cone{x: x, of: members, set: newIDSet(x.first, x.first), backwards: op == hasInFuture, late: late, over: over}
 	complete, err = c.close(left.bound)
 	return c.set, complete, err
 }
@@ -294,7 +294,18 @@ type cone struct {
 	late      []wire.LateEdge
 	over      func() error
 	forced    *idSet // by late edges
+
+	// For a path: how each stream was entered, and the event at which to stop.
+	entries map[streamKey]entry
+	target  event.ID
 }
+
+// entry is how a stream came into the closure. A later pass can find an earlier entry; one of an earlier pass
+// stays good, since the set only grows.
+//
+// It is the first event of a stream that has the member in its past, and the cause through which:
+// 0 for the member itself and for the effect of a late edge.
+type entry struct{ id, via event.ID }
 
 // hull widens a range of ids by what late edges lead to: every path between two events of the range, and
 // of the late edges on it, stays within the hull.
@@ -336,6 +347,7 @@ func (c *cone) close(wanted bound) (complete bool, err error) {
 		return true, nil
 	}
 	low, high = hull(min(low, high), max(low, high), c.late)
+	c.set = newIDSet(low, high+1)
 	p := wire.Prune{IDMin: low, IDMax: high}
 	for again := true; again; {
 		if complete, err = c.pass(p); err != nil || !complete {
@@ -363,9 +375,9 @@ func (c *cone) force() (changed bool) {
 		}
 		if (c.of.has(from) || c.set.has(from)) && !c.set.has(to) {
 			if c.forced == nil {
-				c.forced = newIDSet(c.x.first, c.x.end)
+				c.forced = &idSet{first: c.set.first, words: make([]uint64, len(c.set.words))}
 			}
-			if !c.forced.has(to) && to >= c.x.first && to < c.x.end {
+			if !c.forced.has(to) && c.set.covers(to) {
 				c.forced.add(to)
 				changed = true
 			}
@@ -397,6 +409,9 @@ func (c *cone) pass(p wire.Prune) (complete bool, err error) {
 				met[key] = true
 			}
 		}
+		if c.target != 0 && c.set.has(c.target) {
+			return ErrStop
+		}
 		if int64(len(met))*metBytes > c.x.o.BytesMax/2 {
 			return errBudget
 		}
@@ -412,15 +427,23 @@ func (c *cone) forward(s *strand, met []bool) {
 	for i, at := range s.of {
 		id := s.base + event.ID(i) // #nosec G115 -- a row
 		has := met[at] || c.forced != nil && c.forced.has(id)
+		via := event.ID(0)
 		for len(edges) > 0 && int(edges[0].row) == i {
-			has = has || c.of.has(edges[0].cause) || c.set.has(edges[0].cause)
+			if cause := edges[0].cause; !has && (c.of.has(cause) || c.set.has(cause)) {
+				has, via = true, cause
+			}
 			edges = edges[1:]
 		}
 		if has {
 			c.set.add(id)
+		} else if !c.of.has(id) {
+			continue
+		}
+		if !met[at] {
 			met[at] = true
-		} else if c.of.has(id) {
-			met[at] = true
+			if c.entries != nil {
+				c.entries[s.streams[at]] = entry{id, via}
+			}
 		}
 	}
 }

@@ -30,6 +30,9 @@ func (s *idSet) has(id event.ID) bool {
 	return i>>6 < uint64(len(s.words)) && s.words[i>>6]>>(i&63)&1 != 0
 }
 
+// covers says whether id is in the range.
+func (s *idSet) covers(id event.ID) bool { return uint64(id-s.first)>>6 < uint64(len(s.words)) }
+
 // add puts id into the set; one out of the range is ignored.
 func (s *idSet) add(id event.ID) {
 	if i := uint64(id - s.first); i>>6 < uint64(len(s.words)) {

@@ -360,15 +360,12 @@ func (w *whyScan) addErrors() error {
 			return nil
 		}
 		tried++
-		p := pathSearch{ctx: w.ctx, r: w.r, from: id, to: e.ID, blocksMax: w.o.BlocksMax}
-		err := p.run()
-		if errors.Is(err, errBudget) {
-			continue
-		}
-		if err != nil {
+		p := pathSearch{r: w.r, from: id, to: e.ID, blocksMax: w.o.BlocksMax}
+		_, reached, err := p.run(w.ctx, w.l)
+		if err != nil && !errors.Is(err, errGaveUp) {
 			return err
 		}
-		if !p.reached {
+		if !reached {
 			continue
 		}
 		row, err := w.l.row(id)

@@ -80,6 +80,20 @@ const (
 
 var inks = [...]string{"", "\x1b[2m", "\x1b[1m", "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[36m"}
 
+// narrow is the width below which places in the source are left out.
+const narrow = 80
+
+// margin is the right end of a line about an event: its place, a time, its id.
+func (p *page) margin(e *event.Event, t string) []piece {
+	m := []piece{{padLeft(t, timeColumn+1), plain}, {padLeft(number(e.ID), 8), dim}}
+	if p.style.width() < narrow {
+		return m
+	}
+	return append([]piece{{place(e), dim}}, m...)
+}
+
+const timeColumn = 10
+
 // piece is a stretch of text in one ink.
 type piece struct {
 	text string
@@ -146,6 +160,24 @@ func shorten(s string, most int) string {
 		}
 	}
 	return s
+}
+
+// shortenLeft cuts a text down at its beginning: of a function or a file, the end says most.
+func shortenLeft(s string, most int) string {
+	n := columns(s)
+	if n <= most {
+		return s
+	}
+	if most < 1 {
+		return ""
+	}
+	for i, r := range s {
+		if n <= most-1 {
+			return "…" + s[i:]
+		}
+		n -= columns(string(r))
+	}
+	return "…"
 }
 
 func width(pieces []piece) (n int) {
@@ -251,6 +283,17 @@ func took(d time.Duration) string {
 		return fmt.Sprintf("%s%dh%02dm", sign, d/time.Hour, d%time.Hour/time.Minute)
 	}
 	return fmt.Sprintf("%s%dd%02dh", sign, d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+// since gives a time since the beginning, fine enough to tell neighbours apart.
+func since(d time.Duration) string {
+	switch {
+	case d >= time.Millisecond && d < time.Second:
+		return trimZeros(strconv.FormatFloat(floorTo(float64(d)/1e6, 100), 'f', 2, 64)) + " ms"
+	case d >= time.Second && d < time.Minute:
+		return trimZeros(strconv.FormatFloat(floorTo(float64(d)/1e9, 1000), 'f', 3, 64)) + " s"
+	}
+	return took(d)
 }
 
 // digits gives a number below 1,000 with three digits. It cuts, and does not round up to 1,000.

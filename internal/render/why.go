@@ -140,8 +140,6 @@ func (d *whyText) top(first int) string {
 	return lead + "came through " + strings.Join(through, " → ") + " (" + plural(uint64(first), "event", "events") + ")" // #nosec G115 -- an index
 }
 
-const timeColumn = 10
-
 // step writes one event of the chain, what was waited for before it, and its text.
 func (d *whyText) step(s *query.Step, first, last bool, depth int) {
 	e := &s.Row.Event
@@ -179,8 +177,7 @@ func (d *whyText) step(s *query.Step, first, last bool, depth int) {
 	if e.Kind == event.KindReturn && e.Duration > 0 {
 		left = append(left, piece{"  ran " + took(e.Duration), dim})
 	}
-	right := []piece{{place(e), dim}, {padLeft(took(time.Duration(e.Time-d.zero)), timeColumn+2), plain}, {padLeft(number(e.ID), 8), dim}}
-	d.row(left, right)
+	d.row(left, d.margin(e, since(time.Duration(e.Time-d.zero))))
 	if s.Crosses && !first {
 		d.waits(s, gutter)
 	}
