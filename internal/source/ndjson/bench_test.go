@@ -82,6 +82,41 @@ func BenchmarkDecode(b *testing.B) {
 		}
 		perLine(b)
 	})
+	b.Run("fastjson, and take the fields", func(b *testing.B) {
+		var p fastjson.Parser
+		names := newNameCache(wire.NewTable(1 << 20))
+		var sum uint64
+		for b.Loop() {
+			for _, line := range lines {
+				v, err := p.ParseBytes(line)
+				if err != nil {
+					b.Fatal(err)
+				}
+				o, err := v.Object()
+				if err != nil {
+					b.Fatal(err)
+				}
+				o.Visit(func(key []byte, v *fastjson.Value) {
+					switch string(key) {
+					case "stream", "key", "child":
+						text, _ := v.StringBytes()
+						name, _ := names.name(text)
+						sum += uint64(name)
+					case "kind":
+						text, _ := v.StringBytes()
+						kind, _ := event.ParseKind(string(text))
+						sum += uint64(kind)
+					case "seq", "time", "line", "ordinal":
+						n, _ := v.Int64()
+						sum += uint64(n)
+					case "data":
+						sum += uint64(len(v.MarshalTo(nil)))
+					}
+				})
+			}
+		}
+		perLine(b)
+	})
 	b.Run("encoding json, into a struct", func(b *testing.B) {
 		for b.Loop() {
 			for _, line := range lines {
