@@ -72,15 +72,13 @@ func (b *builder) leave(g *goroutine, what frame, now int64) bool {
 		return false
 	}
 	f := g.frames[i]
-	r := wire.Record{Time: now, Kind: event.KindReturn, Site: f.site}
 	if i == len(g.frames)-1 {
-		b.emit(g, r, nil, spot{})
+		b.emit(g, event.KindReturn, now, f.site, nil, spot{})
 	} else if ref := b.ref(&f); ref != nil {
-		b.emit(g, r, b.because(ref), spot{})
+		b.emit(g, event.KindReturn, now, f.site, b.because(ref), spot{})
 	} else { // it has no name that a return could refer to: the inner ones return first
 		for j := len(g.frames) - 1; j >= i; j-- {
-			r.Site = g.frames[j].site
-			b.emit(g, r, nil, spot{})
+			b.emit(g, event.KindReturn, now, g.frames[j].site, nil, spot{})
 		}
 	}
 	b.forget(g.frames[i:])
@@ -146,7 +144,7 @@ func (b *builder) taskBegin(e *trace.Event, now int64) bool {
 		for len(g.frames) > 0 && g.frames[len(g.frames)-1].what == frameTask {
 			last := &g.frames[len(g.frames)-1]
 			b.forget(g.frames[len(g.frames)-1:])
-			b.data(`{"detached":true}`).emit(g, wire.Record{Time: now, Kind: event.KindReturn, Site: last.site}, nil, spot{})
+			b.data(`{"detached":true}`).emit(g, event.KindReturn, now, last.site, nil, spot{})
 			g.frames = g.frames[:len(g.frames)-1]
 		}
 	}
@@ -158,7 +156,7 @@ func (b *builder) taskBegin(e *trace.Event, now int64) bool {
 	}
 	// The cause, if any, lies in b.label; the name must be elsewhere.
 	more.Ref = strconv.AppendUint([]byte("task"), uint64(t.ID), 10)
-	b.emit(g, wire.Record{Time: now, Kind: event.KindCall, Flags: wire.FlagRoot, Site: site}, more, at)
+	b.emit(g, event.KindCall, now, site, more, at).Flags = wire.FlagRoot
 	g.frames = append(g.frames, frame{what: frameTask, site: site, id: uint64(t.ID), task: t.ID})
 	b.tasks[t.ID] = &task{in: g, begun: now, at: g.at, site: site}
 	return true
@@ -185,7 +183,7 @@ func (b *builder) taskEnd(e *trace.Event, now int64) bool {
 		key, err := b.table.NameBytes(b.taskRef(t.ID))
 		b.fail(err)
 		site := b.named(t.Type, e.Stack())
-		b.emit(g, wire.Record{Time: now, Kind: event.KindState, Key: key, Site: site}, b.because(b.taskRef(t.ID)), at)
+		b.emit(g, event.KindState, now, site, b.because(b.taskRef(t.ID)), at).Key = key
 	}
 	if open != nil && open.in != nil {
 		b.leave(open.in, frame{what: frameTask, id: uint64(t.ID)}, now)
@@ -207,7 +205,7 @@ func (b *builder) regionBegin(e *trace.Event, now int64) bool {
 		more = &b.more
 	}
 	more.Ref = strconv.AppendUint([]byte("r"), b.regions, 10)
-	b.emit(g, wire.Record{Time: now, Kind: event.KindCall, Site: site}, more, at)
+	b.emit(g, event.KindCall, now, site, more, at)
 	g.frames = append(g.frames, frame{what: frameRegion, site: site, id: b.regions, task: r.Task, name: r.Type})
 	return true
 }
@@ -221,7 +219,7 @@ func (b *builder) regionEnd(e *trace.Event, now int64) bool {
 	if !b.leave(g, frame{what: frameRegion, task: r.Task, name: r.Type}, now) {
 		// It began before the trace. A cause that is missing keeps it from ending a call that is open.
 		site := b.named(r.Type, e.Stack())
-		b.emit(g, wire.Record{Time: now, Kind: event.KindReturn, Site: site}, b.because([]byte("region before the trace")), spot{})
+		b.emit(g, event.KindReturn, now, site, b.because([]byte("region before the trace")), spot{})
 	}
 	return true
 }
@@ -238,7 +236,7 @@ func (b *builder) span(e *trace.Event, now int64) bool {
 	}
 	site := b.named(r.Name, e.Stack())
 	g.frames = append(g.frames, frame{what: frameRange, site: site, name: r.Name})
-	b.emit(g, wire.Record{Time: now, Kind: event.KindCall, Site: site}, nil, spot{})
+	b.emit(g, event.KindCall, now, site, nil, spot{})
 	return true
 }
 
@@ -254,6 +252,6 @@ func (b *builder) log(e *trace.Event, now int64) bool {
 	}
 	b.text(`"message":`).quote(l.Message).text(`}`)
 	more, at := b.ofTask(g, l.Task)
-	b.emit(g, wire.Record{Time: now, Kind: event.KindLog, Site: b.stackOf(e.Stack()).site}, more, at)
+	b.emit(g, event.KindLog, now, b.stackOf(e.Stack()).site, more, at)
 	return true
 }

@@ -34,10 +34,12 @@ func (a *assembly) place(stream wire.Name, last, cause spot) spot {
 	return spot{a.number, uint32(len(a.runs) - 1)} // #nosec G115 -- no more runs than records
 }
 
-func (a *assembly) add(r wire.Record, at spot) {
-	a.records = append(a.records, r)
+// add makes room for an event there.
+func (a *assembly) add(at spot) *wire.Record {
+	a.records = append(a.records, wire.Record{})
 	a.runOf = append(a.runOf, at.run)
 	a.runs[at.run].Len++
+	return &a.records[len(a.records)-1]
 }
 
 // batch gives the batch, and begins the next one.
@@ -66,6 +68,7 @@ func (a *assembly) batch() *wire.Batch {
 
 // flush hands the batch over.
 func (b *builder) flush(ctx context.Context) error {
+	b.pending = 0
 	if len(b.to.records) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/exp/trace"
 
@@ -20,12 +21,13 @@ type builder struct {
 	stats Stats
 	err   error // the table is full
 
-	to     assembly
-	from   int            // where the data of the next event begins in the payload
-	has    bool           // the next event has data
-	more   wire.Extension // scratch
-	causes [1][]byte      // scratch
-	label  []byte         // scratch: a ref or a message id
+	to      assembly
+	pending int            // trace events since the last batch
+	from    int            // where the data of the next event begins in the payload
+	has     bool           // the next event has data
+	more    wire.Extension // scratch
+	causes  [1][]byte      // scratch
+	label   []byte         // scratch: a ref or a message id
 
 	offset int64 // what is added to a trace's time
 	begun  bool  // offset is known
@@ -34,7 +36,8 @@ type builder struct {
 	tasks      map[trace.TaskID]*task    // those that have begun and not ended
 	stacks     map[trace.Stack]*stackInfo
 	names      map[namedSite]wire.Site
-	quoted     map[string][]byte // reasons, as JSON
+	reasons    map[string]*reason
+	recent     [recentGoroutines]*goroutine // by id, to find one without the map
 
 	textGoroutine, textClosed wire.Text
 	wakings, messages, closes uint64
@@ -43,6 +46,7 @@ type builder struct {
 
 // goroutine is the state of a stream.
 type goroutine struct {
+	id    trace.GoID
 	name  wire.Name
 	seq   uint64 // of its last event
 	at    spot   // of its last event
@@ -55,16 +59,18 @@ type goroutine struct {
 	first   wire.Site
 
 	// While it waits, and until it runs again.
-	waits    bool
-	reason   string
-	wait     wire.Site
-	waitOp   operation
-	since    int64 // when it began to wait, or became runnable for the first time; noTime if before the trace
-	woken    int64 // when it became runnable again; noTime if it has not
-	waker    wire.Name
-	wakerAt  spot
-	how      waking
-	wakingID uint64
+	waits     bool
+	reason    *reason
+	waitStack trace.Stack // of its last wait in this generation
+	waitInfo  *stackInfo
+	wait      wire.Site
+	waitOp    operation
+	since     int64 // when it began to wait, or became runnable for the first time; noTime if before the trace
+	woken     int64 // when it became runnable again; noTime if it has not
+	waker     wire.Name
+	wakerAt   spot
+	how       waking
+	wakingID  uint64
 
 	// The last close of a channel in this goroutine: one close wakes many.
 	closeStack trace.Stack
@@ -91,7 +97,7 @@ func newBuilder(o Options, sink source.Sink) (*builder, error) {
 		o: o, sink: sink, table: sink.Table(),
 		to:         assembly{number: 1},
 		goroutines: map[trace.GoID]*goroutine{}, tasks: map[trace.TaskID]*task{},
-		stacks: map[trace.Stack]*stackInfo{}, names: map[namedSite]wire.Site{}, quoted: map[string][]byte{},
+		stacks: map[trace.Stack]*stackInfo{}, names: map[namedSite]wire.Site{}, reasons: map[string]*reason{},
 	}
 	var err error
 	if b.textGoroutine, err = b.table.Intern("g"); err != nil {
@@ -107,12 +113,14 @@ func (b *builder) fail(err error) {
 	}
 }
 
-// add builds the events of a chunk, and hands them over.
+// add builds the events of a chunk, and hands over the batches that are full.
 func (b *builder) add(ctx context.Context, c *chunk) error {
 	broken := b.addEvents(ctx, c.events)
 	b.stats.InputBytes = c.input
-	if err := b.flush(ctx); err != nil { // also what came before a broken place
-		return err
+	if broken != nil || c.err != nil { // what came before a broken place is good
+		if err := b.flush(ctx); err != nil {
+			return err
+		}
 	}
 	return broken
 }
@@ -134,7 +142,8 @@ func (b *builder) addEvents(ctx context.Context, events []trace.Event) (err erro
 		if b.err != nil {
 			return b.err
 		}
-		if len(b.to.arena) > arenaBytesMax {
+		b.pending++
+		if b.pending >= b.o.BatchEvents || len(b.to.arena) > arenaBytesMax || events[i].Kind() == trace.EventSync {
 			if err := b.flush(ctx); err != nil {
 				return err
 			}
@@ -173,7 +182,7 @@ func (b *builder) addEvent(e *trace.Event) bool {
 		return b.log(e, now)
 	case trace.EventLabel:
 		if g := b.current(e); g != nil {
-			b.data(`{"label":`).quote(e.Label().Label).text(`}`).emit(g, wire.Record{Time: now, Kind: event.KindLog}, nil, spot{})
+			b.data(`{"label":`).quote(e.Label().Label).text(`}`).emit(g, event.KindLog, now, 0, nil, spot{})
 			return true
 		}
 	}
@@ -185,20 +194,32 @@ func (b *builder) synchronize(e *trace.Event) {
 	b.stats.Generations = int64(e.Sync().N)
 	clear(b.stacks)
 	clear(b.names)
+	for _, g := range b.goroutines { // a stack keeps all stacks of its generation in memory
+		g.waitStack, g.waitInfo, g.closeStack = trace.NoStack, nil, trace.NoStack
+		g.closeID = 0
+	}
 	if clock := e.Sync().ClockSnapshot; clock != nil && !b.begun {
 		b.begun, b.stats.WallClock = true, true
 		b.offset = clock.Wall.UnixNano() - int64(clock.Trace)
 	}
 }
 
+// recentGoroutines is a power of two.
+const recentGoroutines = 256
+
 // of gives the state of a goroutine, new if need be.
 func (b *builder) of(id trace.GoID) *goroutine {
+	recent := &b.recent[uint64(id)%recentGoroutines] // #nosec G115 -- any number will do
+	if g := *recent; g != nil && g.id == id {
+		return g
+	}
 	g := b.goroutines[id]
 	if g == nil {
-		g = &goroutine{name: b.nameOf(id), since: noTime, woken: noTime}
+		g = &goroutine{id: id, name: b.nameOf(id), reason: noReason, since: noTime, woken: noTime}
 		b.goroutines[id] = g
 		b.stats.Streams++
 	}
+	*recent = g
 	return g
 }
 
@@ -234,7 +255,7 @@ func (b *builder) transition(e *trace.Event, t *trace.StateTransition, now int64
 	case from == trace.GoUndetermined:
 		b.found(g, t, to, now)
 	case to == trace.GoNotExist:
-		used = b.ended(g, id, from, now)
+		used = b.ended(g, from, now)
 	case from == trace.GoRunning && to == trace.GoWaiting:
 		b.blocked(g, t, now)
 	case from == trace.GoWaiting && to == trace.GoRunnable:
@@ -251,7 +272,7 @@ func (b *builder) transition(e *trace.Event, t *trace.StateTransition, now int64
 		if len(info.json) > 0 {
 			b.data(`{`).bytes(info.json[1:]).text(`}`)
 		}
-		b.emit(g, wire.Record{Time: now, Kind: event.KindCall, Site: site}, nil, spot{})
+		b.emit(g, event.KindCall, now, site, nil, spot{})
 	case from == trace.GoSyscall:
 		b.leftSyscall(g, now)
 	default: // preempted, or yielded
@@ -275,7 +296,7 @@ func (b *builder) created(e *trace.Event, t *trace.StateTransition, id trace.GoI
 	g.waits = to == trace.GoWaiting // a coroutine: its creator wakes it
 	if by != nil && by != g {
 		g.spawned = true
-		b.emit(by, wire.Record{Time: now, Kind: event.KindSpawn, Child: g.name, Site: b.stackOf(e.Stack()).site}, nil, spot{})
+		b.emit(by, event.KindSpawn, now, b.stackOf(e.Stack()).site, nil, spot{}).Child = g.name
 		g.spawnAt = by.at
 		return true
 	}
@@ -291,7 +312,7 @@ func (b *builder) found(g *goroutine, t *trace.StateTransition, to trace.GoState
 	info := b.stackOf(t.Stack)
 	switch to {
 	case trace.GoWaiting:
-		g.waits, g.wait, g.waitOp, g.reason = true, info.site, info.op, ""
+		g.waits, g.wait, g.waitOp, g.reason = true, info.site, info.op, noReason
 		g.since, g.woken, g.how = noTime, noTime, wokenByNobody
 		b.stateEvent(g, "waiting", info.site, now)
 	case trace.GoRunnable:
@@ -305,39 +326,69 @@ func (b *builder) found(g *goroutine, t *trace.StateTransition, to trace.GoState
 
 func (b *builder) stateEvent(g *goroutine, state string, site wire.Site, now int64) {
 	b.data(`{"state":"`).text(state).text(`"}`)
-	b.emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: site}, nil, spot{})
+	b.emit(g, event.KindState, now, site, nil, spot{}).Key = g.name
 }
 
 // ended handles the end of a goroutine. One of a thread of C that has called into Go may come back.
-func (b *builder) ended(g *goroutine, id trace.GoID, from trace.GoState, now int64) bool {
+func (b *builder) ended(g *goroutine, from trace.GoState, now int64) bool {
 	if from == trace.GoSyscall {
 		return b.leave(g, frame{what: frameSyscall}, now)
 	}
-	b.emit(g, wire.Record{Time: now, Kind: event.KindExit}, nil, spot{})
+	b.emit(g, event.KindExit, now, 0, nil, spot{})
 	b.forget(g.frames)
-	delete(b.goroutines, id)
+	delete(b.goroutines, g.id)
+	b.recent[uint64(g.id)%recentGoroutines] = nil // #nosec G115 -- as in of
 	return true
 }
 
 // blocked handles the beginning of a wait.
 func (b *builder) blocked(g *goroutine, t *trace.StateTransition, now int64) {
-	info := b.stackOf(t.Stack)
-	g.waits, g.wait, g.waitOp, g.reason = true, info.site, info.op, t.Reason
+	if g.waitStack != t.Stack || g.waitInfo == nil { // most goroutines wait again where they waited before
+		g.waitStack, g.waitInfo = t.Stack, b.stackOf(t.Stack)
+	}
+	info := g.waitInfo
+	g.waits, g.wait, g.waitOp = true, info.site, info.op
 	g.since, g.woken, g.how = now, noTime, wokenByNobody
-	b.data(`{"state":"waiting","reason":`).bytes(b.quotedReason(t.Reason)).bytes(info.json).text(`}`)
-	b.emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: info.site}, nil, spot{})
+	if info.reason == nil || info.reason.text != t.Reason {
+		info = b.withReason(info, t.Reason)
+		g.waitInfo = info
+	}
+	g.reason = info.reason
+	b.from, b.has = len(b.to.arena), true
+	b.bytes(info.waiting)
+	b.emit(g, event.KindState, now, info.site, nil, spot{}).Key = g.name
 }
 
-func (b *builder) quotedReason(reason string) []byte {
-	if q, ok := b.quoted[reason]; ok {
-		return q
-	}
-	q := appendQuoted(nil, bounded(reason))
-	if len(b.quoted) < 1024 {
-		b.quoted[reason] = q
-	}
-	return q
+// reason is why a goroutine waits, in the words of the runtime, and as JSON.
+type reason struct {
+	text string
+	json []byte
 }
+
+// noReason is that of a wait which began before the trace.
+var noReason = &reason{}
+
+// withReason gives what there is to know of a stack that ends in a wait for that reason.
+func (b *builder) withReason(info *stackInfo, text string) *stackInfo {
+	r := b.reasons[text]
+	if r == nil {
+		r = &reason{strings.Clone(text), appendQuoted(nil, bounded(text))}
+		if len(b.reasons) < reasonsMax {
+			b.reasons[r.text] = r
+		}
+	}
+	if info.reason != nil || info == &noStack {
+		copied := *info // the stack is one of waits for different things
+		info = &copied
+	}
+	info.reason = r
+	info.waiting = append(append([]byte(`{"state":"waiting","reason":`), r.json...), info.json...)
+	info.waiting = append(info.waiting, '}')
+	return info
+}
+
+// reasonsMax bounds what is kept of reasons: the runtime has some twenty.
+const reasonsMax = 256
 
 // runs handles a goroutine that gets a processor: for the first time, after a wait, or after it was preempted.
 func (b *builder) runs(g *goroutine, now int64) bool {
@@ -346,9 +397,9 @@ func (b *builder) runs(g *goroutine, now int64) bool {
 		g.unborn = false
 		b.data(`{"runnable_ns":`).number(now - max(g.since, g.woken))
 		if g.spawned {
-			b.text(`}`).emit(g, wire.Record{Time: now, Kind: event.KindStart, Site: g.first}, nil, g.spawnAt)
+			b.text(`}`).emit(g, event.KindStart, now, g.first, nil, g.spawnAt)
 		} else {
-			b.text(`,"state":"running"}`).emit(g, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Site: g.first}, nil, spot{})
+			b.text(`,"state":"running"}`).emit(g, event.KindState, now, g.first, nil, spot{}).Key = g.name
 		}
 		if g.waits {
 			b.awakes(g, now)

@@ -3,6 +3,7 @@ package gotrace
 import (
 	"strconv"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
@@ -42,10 +43,12 @@ func (b *builder) labelled(letter byte, n uint64) []byte {
 }
 
 // emit adds an event to the batch: the next one of its stream. cause is where its cause from another stream lies, the
-// zero spot if it has none.
-func (b *builder) emit(g *goroutine, r wire.Record, more *wire.Extension, cause spot) {
+// zero spot if it has none. The record is the caller's to complete until the next event.
+func (b *builder) emit(g *goroutine, kind event.Kind, now int64, site wire.Site, more *wire.Extension, cause spot) *wire.Record {
+	g.at = b.to.place(g.name, g.at, cause)
 	g.seq++
-	r.Seq = g.seq
+	r := b.to.add(g.at)
+	r.Kind, r.Time, r.Seq, r.Site = kind, now, g.seq, site
 	if b.has {
 		b.has = false
 		r.DataOff, r.DataLen = uint32(b.from), uint32(len(b.to.arena)-b.from) // #nosec G115 -- the payload is bounded by arenaBytesMax and one event
@@ -55,6 +58,5 @@ func (b *builder) emit(g *goroutine, r wire.Record, more *wire.Extension, cause 
 		b.to.arena = wire.AppendExtension(b.to.arena, more)
 		r.ExtOff, r.ExtLen = uint32(off), uint32(len(b.to.arena)-off) // #nosec G115 -- as above
 	}
-	g.at = b.to.place(g.name, g.at, cause)
-	b.to.add(r, g.at)
+	return r
 }

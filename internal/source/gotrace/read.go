@@ -15,12 +15,13 @@ import (
 
 // The defaults and bounds of Options.
 const (
-	ChunkEventsDefault         = 4096
-	ChunkEventsMax             = 65536
+	BatchEventsDefault         = 4096
+	BatchEventsMax             = 65536
 	StackFramesDefault         = 16
 	StackFramesMax             = 128
 	GenerationBytesMaxDefault  = 512 << 20
-	chunksAtOnce               = 4
+	chunkEventsMax             = 1024 // on the way from the reader to the builder: little enough to stay in the cache
+	chunksAtOnce               = 16
 	inputBufferBytes           = 256 << 10
 	arenaBytesMax              = 4 << 20 // a batch is handed over when its payload is that large
 	reasonBytesMax             = 400     // of what the trace reader says about a broken trace
@@ -39,7 +40,7 @@ var (
 
 // Options say how to read. The zero Options are fine.
 type Options struct {
-	ChunkEvents int // trace events that become one batch; 0: ChunkEventsDefault
+	BatchEvents int // trace events that become one batch; 0: BatchEventsDefault
 	// StackFrames is how many frames of the stack of a wait or a system call are kept in its data; 0: StackFramesDefault,
 	// negative: none.
 	StackFrames int
@@ -50,8 +51,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	if o.ChunkEvents == 0 {
-		o.ChunkEvents = ChunkEventsDefault
+	if o.BatchEvents == 0 {
+		o.BatchEvents = BatchEventsDefault
 	}
 	if o.StackFrames == 0 {
 		o.StackFrames = StackFramesDefault
@@ -60,8 +61,8 @@ func (o Options) withDefaults() (Options, error) {
 		o.GenerationBytesMax = GenerationBytesMaxDefault
 	}
 	switch {
-	case o.ChunkEvents < 1 || o.ChunkEvents > ChunkEventsMax:
-		return o, fmt.Errorf("go trace: %d events a chunk: it must be from 1 to %d", o.ChunkEvents, ChunkEventsMax)
+	case o.BatchEvents < 1 || o.BatchEvents > BatchEventsMax:
+		return o, fmt.Errorf("go trace: %d events a batch: it must be from 1 to %d", o.BatchEvents, BatchEventsMax)
 	case o.StackFrames > StackFramesMax:
 		return o, fmt.Errorf("go trace: %d frames of a stack: it must be at most %d", o.StackFrames, StackFramesMax)
 	case o.GenerationBytesMax < 1:
@@ -110,10 +111,10 @@ func Read(ctx context.Context, in io.Reader, file string, o Options, sink source
 	free := make(chan *chunk, chunksAtOnce)
 	full := make(chan *chunk, chunksAtOnce)
 	for range chunksAtOnce {
-		free <- &chunk{events: make([]trace.Event, 0, o.ChunkEvents)}
+		free <- &chunk{events: make([]trace.Event, 0, min(o.BatchEvents, chunkEventsMax))}
 	}
 	version := make(chan int, 1)
-	go cut(inner, counted, o, version, free, full)
+	go cut(inner, counted, version, free, full)
 
 	b, err := newBuilder(o, sink)
 	if err != nil {
@@ -158,7 +159,7 @@ func (b *builder) broken(file string, err error) error {
 }
 
 // cut is the reader goroutine: it reads the trace and cuts it into chunks until it ends. The last chunk has an error.
-func cut(ctx context.Context, in *countingReader, o Options, version chan<- int, free <-chan *chunk, full chan<- *chunk) {
+func cut(ctx context.Context, in *countingReader, version chan<- int, free <-chan *chunk, full chan<- *chunk) {
 	next := func() *chunk {
 		select {
 		case <-ctx.Done():
@@ -188,24 +189,35 @@ func cut(ctx context.Context, in *countingReader, o Options, version chan<- int,
 		return
 	}
 	for {
-		e, err := readEvent(r)
+		err := fill(r, c, in)
 		if err != nil {
 			finish(in.explain(err))
 			return
 		}
-		c.events = append(c.events, e)
-		sync := e.Kind() == trace.EventSync
-		if sync {
-			in.mark()
-		}
-		if sync || len(c.events) == o.ChunkEvents {
-			c.input = in.n
-			full <- c
-			if c = next(); c == nil {
-				return
-			}
+		c.input = in.n
+		full <- c
+		if c = next(); c == nil {
+			return
 		}
 	}
+}
+
+// fill reads events into the chunk until that is full, or a generation begins. The trace reader panics on some broken
+// traces.
+func fill(r *trace.Reader, c *chunk, in *countingReader) (err error) {
+	defer recovered(&err)
+	for len(c.events) < cap(c.events) {
+		e, err := r.ReadEvent()
+		if err != nil {
+			return err
+		}
+		c.events = append(c.events, e)
+		if e.Kind() == trace.EventSync {
+			in.mark()
+			return nil
+		}
+	}
+	return nil
 }
 
 // checkHeader looks at the first bytes, without taking them, and gives the minor version of Go in it.
@@ -252,12 +264,6 @@ func Version(head []byte) (int, bool) {
 func openReader(in *bufio.Reader) (r *trace.Reader, err error) {
 	defer recovered(&err)
 	return trace.NewReader(in)
-}
-
-// readEvent reads one event. The trace reader panics on some broken traces.
-func readEvent(r *trace.Reader) (e trace.Event, err error) {
-	defer recovered(&err)
-	return r.ReadEvent()
 }
 
 func recovered(err *error) {

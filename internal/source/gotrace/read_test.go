@@ -336,7 +336,7 @@ func TestRead_ThousandsOfGoroutines(t *testing.T) {
 		}
 		all.Wait()
 	})
-	k, stats := read(t, text, Options{ChunkEvents: 500})
+	k, stats := read(t, text, Options{BatchEvents: 500})
 	if starts := k.only(kind(event.KindStart), inFunc("WaitGroup).Go.func1")); len(starts) < n {
 		t.Errorf("%d goroutines have started, want %d", len(starts), n)
 	}
@@ -394,7 +394,7 @@ func TestRead_SettingsChangeNothingButTheirOwn(t *testing.T) {
 	plain, _ := read(t, text, Options{})
 	want := perStream(plain)
 	progress := int64(0)
-	for _, o := range []Options{{ChunkEvents: 1}, {ChunkEvents: 7, StackFrames: -1}, {StackFrames: 1, Progress: func(s Stats) { progress = s.Events }}} {
+	for _, o := range []Options{{BatchEvents: 1}, {BatchEvents: 7, StackFrames: -1}, {StackFrames: 1, Progress: func(s Stats) { progress = s.Events }}} {
 		k, _ := read(t, text, o)
 		if got := perStream(k); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("with %+v the streams are others", o)
@@ -417,12 +417,12 @@ func TestRead_RunsAreLongWhereStreamsAreIndependent(t *testing.T) {
 	var atG, atH spot
 	for range 3 {
 		atG = a.place(g, atG, spot{})
-		a.add(wire.Record{Seq: 1}, atG)
+		a.add(atG).Seq = 1
 		atH = a.place(h, atH, spot{})
-		a.add(wire.Record{Seq: 2}, atH)
+		a.add(atH).Seq = 2
 	}
 	atG = a.place(g, atG, atH) // h's event is its cause
-	a.add(wire.Record{Seq: 3}, atG)
+	a.add(atG).Seq = 3
 	b := a.batch()
 	want := []wire.Run{{Stream: g, Len: 3}, {Stream: h, Len: 3}, {Stream: g, Len: 1}}
 	if fmt.Sprint(b.Runs) != fmt.Sprint(want) {

@@ -30,6 +30,9 @@ type stackInfo struct {
 	call wire.Site // the innermost function, called from there
 	op   operation
 	json []byte // `,"stack":["f a.go:1",…]`, or nothing
+
+	reason  *reason // why goroutines wait there
+	waiting []byte  // the data of such a wait
 }
 
 // stackOf gives what there is to know of a stack.

@@ -22,9 +22,9 @@ const (
 // of its own in the stack, so a stack that ends outside the runtime is one of close. The network poller and timers run in
 // whatever goroutine comes along: that one is no cause, except where it closes the connection or sets its deadline.
 func howWoken(g *goroutine, waker operation) waking {
-	receives := g.reason == reasonReceive
-	selects := g.reason == reasonSelect
-	if g.reason == "" { // it waited before the trace began: its stack may tell, else a sender does
+	receives := g.reason.text == reasonReceive
+	selects := g.reason.text == reasonSelect
+	if g.reason == noReason { // it waited before the trace began: its stack may tell, else a sender does
 		receives = g.waitOp == opReceive || g.waitOp == opUnknown && waker == opSend
 		selects = g.waitOp == opSelect
 	}
@@ -36,9 +36,9 @@ func howWoken(g *goroutine, waker operation) waking {
 		case opOther:
 			return wokenByClose
 		}
-	case g.reason == reasonSleep:
+	case g.reason.text == reasonSleep:
 		return wokenByNobody
-	case g.reason == reasonNetwork && waker != opPoll:
+	case g.reason.text == reasonNetwork && waker != opPoll:
 		return wokenByNobody
 	}
 	return wokenPlainly
@@ -61,13 +61,13 @@ func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
 		b.stats.Messages++
 		g.wakingID = b.messages
 		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
-		b.emit(by, wire.Record{Time: now, Kind: event.KindSend, Peer: g.name, Site: info.site}, &b.more, spot{})
+		b.emit(by, event.KindSend, now, info.site, &b.more, spot{}).Peer = g.name
 	case wokenByClose:
 		b.stats.Wakes++
 		if by.closeID == 0 || by.closeSeq != by.seq || by.closeStack != e.Stack() {
 			b.closes++
 			by.closeID, by.closeStack = b.closes, e.Stack()
-			b.emit(by, wire.Record{Time: now, Kind: event.KindClose, Key: b.closedKey(by.closeID), Site: info.site}, nil, spot{})
+			b.emit(by, event.KindClose, now, info.site, nil, spot{}).Key = b.closedKey(by.closeID)
 			by.closeSeq = by.seq
 		}
 		g.wakingID = by.closeID
@@ -77,7 +77,8 @@ func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
 		g.wakingID = b.wakings
 		b.more = wire.Extension{Ref: b.labelled('w', g.wakingID)}
 		b.data(`{"state":"runnable"}`)
-		b.emit(by, wire.Record{Time: now, Kind: event.KindState, Key: g.name, Peer: g.name, Site: info.site}, &b.more, spot{})
+		r := b.emit(by, event.KindState, now, info.site, &b.more, spot{})
+		r.Key, r.Peer = g.name, g.name
 	}
 	g.wakerAt = by.at
 }
@@ -89,8 +90,8 @@ func (b *builder) awakes(g *goroutine, now int64) {
 	g.waits = false
 	b.data(`{`)
 	sep := ""
-	if g.reason != "" {
-		b.text(`"reason":`).bytes(b.quotedReason(g.reason))
+	if g.reason != noReason {
+		b.text(`"reason":`).bytes(g.reason.json)
 		sep = ","
 	}
 	if g.since != noTime && g.woken != noTime {
@@ -101,22 +102,18 @@ func (b *builder) awakes(g *goroutine, now int64) {
 		b.text(sep).text(`"runnable_ns":`).number(now - g.woken)
 	}
 	b.text(`}`)
-	r := wire.Record{Time: now, Kind: event.KindWake, Site: g.wait}
 	switch g.how {
 	case wokenByNobody:
-		b.emit(g, r, nil, spot{})
+		b.emit(g, event.KindWake, now, g.wait, nil, spot{})
 	case wokenPlainly:
-		r.Peer = g.waker
-		b.causes[0] = b.labelled('w', g.wakingID)
-		b.more = wire.Extension{Causes: b.causes[:]}
-		b.emit(g, r, &b.more, g.wakerAt)
+		b.emit(g, event.KindWake, now, g.wait, b.because(b.labelled('w', g.wakingID)), g.wakerAt).Peer = g.waker
 	case wokenByMessage:
-		r.Kind, r.Peer, r.Flags = event.KindReceive, g.waker, wire.FlagInferred
 		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
-		b.emit(g, r, &b.more, g.wakerAt)
+		r := b.emit(g, event.KindReceive, now, g.wait, &b.more, g.wakerAt)
+		r.Peer, r.Flags = g.waker, wire.FlagInferred
 	case wokenByClose:
-		r.Kind, r.Peer, r.Flags = event.KindReceive, g.waker, wire.FlagInferred|wire.FlagClosed
+		r := b.emit(g, event.KindReceive, now, g.wait, nil, g.wakerAt)
+		r.Peer, r.Flags = g.waker, wire.FlagInferred|wire.FlagClosed
 		r.Key = b.closedKey(g.wakingID)
-		b.emit(g, r, nil, g.wakerAt)
 	}
 }
