@@ -1,4 +1,4 @@
-package server
+package server_test
 
 import (
 	"context"
@@ -14,10 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/protocol"
+	. "github.com/pastcone/pastcone/internal/server"
+	"github.com/pastcone/pastcone/internal/server/servertest"
 	"github.com/pastcone/pastcone/internal/wire"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // begin starts a server on a loopback port. It is shut down at the end of the test.
 func begin(t *testing.T, o Options) (*Server, string) {
@@ -161,18 +167,18 @@ func batch(t *testing.T, number uint64, stream string, seqs ...uint64) []byte {
 }
 
 func TestSource_IsAcknowledgedWhenDurable(t *testing.T) {
-	r := newRecorder(t)
-	r.held = true
+	r := servertest.New(t)
+	r.Held = true
 	s, address := begin(t, Options{Recorder: r})
 	p := hello(t, address, mySession)
 	p.send(batch(t, 1, "g1", 1, 2, 3))
 	p.send(lines(2, line("g2", 1)+"nonsense\n"+line("g2", 2)+"{}\n"))
 	p.send(batch(t, 3, "g1")) // empty
-	eventually(t, "everything is recorded", func() bool { return r.count() == 5 })
+	servertest.Eventually(t, "everything is recorded", func() bool { return r.Count() == 5 })
 	if c := s.Stats(); c.Durable != 0 || c.Batches != 3 {
 		t.Errorf("%+v before anything is durable", c)
 	}
-	r.set(func() { r.held = false })
+	r.Set(func() { r.Held = false })
 	acks := []string{p.next(), p.next(), p.next()}
 	slices.Sort(acks)
 	if got := strings.Join(acks, "; "); got != "ack 1, 0 rejected; ack 2, 2 rejected; ack 3, 0 rejected" {
@@ -180,14 +186,14 @@ func TestSource_IsAcknowledgedWhenDurable(t *testing.T) {
 	}
 	p.send(protocol.AppendFrame(nil, protocol.KindEnd, nil))
 	p.want("ended")
-	if got := r.events(); got != "g1#1 g1#2 g1#3 g2#1 g2#2" {
+	if got := r.Events(); got != "g1#1 g1#2 g1#3 g2#1 g2#2" {
 		t.Error(got)
 	}
-	if len(r.rejects) != 2 || r.rejects[0].Line != 2 || r.rejects[1].Line != 4 || r.rejects[0].File != "test" {
-		t.Errorf("rejects: %+v", r.rejects)
+	if len(r.Rejects) != 2 || r.Rejects[0].Line != 2 || r.Rejects[1].Line != 4 || r.Rejects[0].File != "test" {
+		t.Errorf("rejects: %+v", r.Rejects)
 	}
-	if len(r.opened) != 1 || r.opened[0] != "test/ndjson/"+mySession || r.closed != 1 {
-		t.Errorf("opened %v, closed %d", r.opened, r.closed)
+	if len(r.Opened) != 1 || r.Opened[0] != "test/ndjson/"+mySession || r.Closes != 1 {
+		t.Errorf("opened %v, closed %d", r.Opened, r.Closes)
 	}
 	p.send(batch(t, 4, "g1", 4))
 	p.want("refused 4 malformed: a batch after the end")
@@ -196,7 +202,7 @@ func TestSource_IsAcknowledgedWhenDurable(t *testing.T) {
 }
 
 func TestLines_PlacesGoOnFromFrameToFrame(t *testing.T) {
-	r := newRecorder(t)
+	r := servertest.New(t)
 	_, address := begin(t, Options{Recorder: r})
 	p := hello(t, address, mySession)
 	first := line("g", 1) + line("g", 2)
@@ -204,35 +210,35 @@ func TestLines_PlacesGoOnFromFrameToFrame(t *testing.T) {
 	p.want("ack 1")
 	p.send(lines(2, line("g", 3)+"bad\n"))
 	p.want("ack 2, 1 rejected")
-	if x := r.rejects[0]; x.Line != 4 || x.Offset != int64(len(first)+len(line("g", 3))) || string(x.Raw) != "bad" {
+	if x := r.Rejects[0]; x.Line != 4 || x.Offset != int64(len(first)+len(line("g", 3))) || string(x.Raw) != "bad" {
 		t.Errorf("%+v", x)
 	}
 }
 
 func TestSource_ResendsAreHarmless(t *testing.T) {
-	r := newRecorder(t)
-	r.held = true
+	r := servertest.New(t)
+	r.Held = true
 	s, address := begin(t, Options{Recorder: r})
 	p := hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
 	p.send(batch(t, 2, "g", 2))
 	p.send(batch(t, 1, "g", 1)) // in flight: the answer comes later
-	eventually(t, "both are taken", func() bool { return r.count() == 2 })
+	servertest.Eventually(t, "both are taken", func() bool { return r.Count() == 2 })
 	_ = p.conn.Close() // no answer yet
 
 	p = hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
 	p.send(batch(t, 2, "g", 2))
 	p.send(batch(t, 3, "g", 3))
-	eventually(t, "the third is taken", func() bool { return r.count() == 3 })
-	r.set(func() { r.held = false })
+	servertest.Eventually(t, "the third is taken", func() bool { return r.Count() == 3 })
+	r.Set(func() { r.Held = false })
 	for _, want := range []string{"ack 1", "ack 2", "ack 3"} {
 		p.want(want)
 	}
 	p.send(batch(t, 2, "g", 2)) // durable: the answer comes at once
 	p.want("ack 2")
-	if r.duplicates != 0 {
-		t.Errorf("%d events were recorded twice", r.duplicates)
+	if r.Duplicates != 0 {
+		t.Errorf("%d events were recorded twice", r.Duplicates)
 	}
 	_ = p.conn.Close()
 	p = connect(t, address)
@@ -245,65 +251,61 @@ func TestSource_ResendsAreHarmless(t *testing.T) {
 }
 
 func TestSource_ANewConnectionReplacesTheOld(t *testing.T) {
-	r := newRecorder(t)
-	r.held = true
+	r := servertest.New(t)
+	r.Held = true
 	_, address := begin(t, Options{Recorder: r})
 	old := hello(t, address, mySession)
 	old.send(batch(t, 1, "g", 1))
-	eventually(t, "it is taken", func() bool { return r.count() == 1 })
+	servertest.Eventually(t, "it is taken", func() bool { return r.Count() == 1 })
 	p := hello(t, address, mySession)
 	old.want("refused 0 busy: the source has connected anew")
 	old.wantEnd()
-	r.set(func() { r.held = false })
+	r.Set(func() { r.Held = false })
 	p.want("ack 1") // the answer comes on the line that is there
-	if len(r.opened) != 1 {
-		t.Errorf("opened %v", r.opened)
+	if len(r.Opened) != 1 {
+		t.Errorf("opened %v", r.Opened)
 	}
 }
 
 func TestSource_ThatStaysAwayIsOverAndCanComeBack(t *testing.T) {
-	r := newRecorder(t)
-	r.holdDone = true // it waits for events that never come
+	r := servertest.New(t)
+	r.HoldDone = true // it waits for events that never come
 	_, address := begin(t, Options{Recorder: r, SessionLinger: 20 * time.Millisecond})
 	p := hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
-	eventually(t, "it is taken", func() bool { return r.count() == 1 })
+	servertest.Eventually(t, "it is taken", func() bool { return r.Count() == 1 })
 	_ = p.conn.Close()
-	eventually(t, "the source is closed", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.closed == 1
-	})
+	servertest.Eventually(t, "the source is closed", func() bool { return r.Closed() == 1 })
 	p = hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
 	p.want("ack 1")
 	p.send(batch(t, 2, "g", 2))
 	p.want("ack 2")
-	if len(r.opened) != 2 || r.duplicates != 0 {
-		t.Errorf("opened %v, %d duplicates", r.opened, r.duplicates)
+	if len(r.Opened) != 2 || r.Duplicates != 0 {
+		t.Errorf("opened %v, %d duplicates", r.Opened, r.Duplicates)
 	}
 }
 
 func TestSource_Refusals(t *testing.T) {
 	failure := errors.New("the disk is full")
 	for name, c := range map[string]struct {
-		set   func(r *recorder)
+		set   func(r *servertest.Recorder)
 		frame []byte
 		want  string
 		again string // the answer when the recorder is well again
 	}{
-		"a batch that is none":        {func(*recorder) {}, protocol.EndFrame(append(protocol.BeginBatch(nil, protocol.KindBatch, 1), 9), 0), "refused 1 malformed: batch: byte 1: version 9", "refused 1 malformed"},
-		"the table is full":           {func(r *recorder) { r.table = wire.NewTable(10) }, batch(t, 1, "g", 1), "refused 1 table full", "refused 1 table full"},
-		"the flow takes nothing":      {func(r *recorder) { r.pushErr = failure }, batch(t, 1, "g", 1), "refused 1 internal: the disk is full", "ack 1"},
-		"lines that the flow refuses": {func(r *recorder) { r.pushErr = failure }, lines(1, line("g", 1)), "refused 1 internal", "ack 1"},
-		"it does not become durable":  {func(r *recorder) { r.waitErr = failure }, batch(t, 1, "g", 1), "refused 1 internal: the disk is full", "ack 1"},
-		"content that is checked":     {func(r *recorder) {}, batch(t, 1, "forbidden", 1), "refused 1 malformed: malformed: no forbidden streams", "refused 1 malformed"},
+		"a batch that is none":        {func(*servertest.Recorder) {}, protocol.EndFrame(append(protocol.BeginBatch(nil, protocol.KindBatch, 1), 9), 0), "refused 1 malformed: batch: byte 1: version 9", "refused 1 malformed"},
+		"the table is full":           {func(r *servertest.Recorder) { r.Names = wire.NewTable(10) }, batch(t, 1, "g", 1), "refused 1 table full", "refused 1 table full"},
+		"the flow takes nothing":      {func(r *servertest.Recorder) { r.PushErr = failure }, batch(t, 1, "g", 1), "refused 1 internal: the disk is full", "ack 1"},
+		"lines that the flow refuses": {func(r *servertest.Recorder) { r.PushErr = failure }, lines(1, line("g", 1)), "refused 1 internal", "ack 1"},
+		"it does not become durable":  {func(r *servertest.Recorder) { r.WaitErr = failure }, batch(t, 1, "g", 1), "refused 1 internal: the disk is full", "ack 1"},
+		"content that is checked":     {func(r *servertest.Recorder) {}, batch(t, 1, "forbidden", 1), "refused 1 malformed: malformed: no forbidden streams", "refused 1 malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRecorder(t)
+			r := servertest.New(t)
 			c.set(r)
 			check := func(b *wire.Batch) error {
-				if strings.HasPrefix(r.table.NameOf(b.Runs[0].Stream), "forbidden") {
+				if strings.HasPrefix(r.Names.NameOf(b.Runs[0].Stream), "forbidden") {
 					return errors.New("no forbidden streams")
 				}
 				return nil
@@ -312,7 +314,7 @@ func TestSource_Refusals(t *testing.T) {
 			p := hello(t, address, mySession)
 			p.send(c.frame)
 			p.want(c.want)
-			r.set(func() { r.pushErr, r.waitErr = nil, nil })
+			r.Set(func() { r.PushErr, r.WaitErr = nil, nil })
 			p.send(c.frame)
 			p.want(c.again)
 			if st := s.Stats(); st.Batches != 2 || st.Refused < 1 || st.Durable+st.Refused+st.Again != 2 {
@@ -323,7 +325,7 @@ func TestSource_Refusals(t *testing.T) {
 }
 
 func TestSource_NumbersWithAHoleEndIt(t *testing.T) {
-	r := newRecorder(t)
+	r := servertest.New(t)
 	_, address := begin(t, Options{Recorder: r, InFlightMax: 2})
 	p := hello(t, address, mySession)
 	for n := uint64(2); n < 10; n++ {
@@ -336,19 +338,19 @@ func TestSource_NumbersWithAHoleEndIt(t *testing.T) {
 }
 
 func TestSource_WaitsWhileTooMuchIsInFlight(t *testing.T) {
-	r := newRecorder(t)
-	r.held = true
+	r := servertest.New(t)
+	r.Held = true
 	s, address := begin(t, Options{Recorder: r, InFlightMax: 3})
 	p := hello(t, address, mySession)
 	for n := uint64(1); n <= 6; n++ {
 		p.send(batch(t, n, "g", n))
 	}
-	eventually(t, "three are taken and the fourth waits", func() bool { return r.count() == 3 && s.Stats().Batches == 4 })
+	servertest.Eventually(t, "three are taken and the fourth waits", func() bool { return r.Count() == 3 && s.Stats().Batches == 4 })
 	time.Sleep(20 * time.Millisecond)
-	if r.count() != 3 {
-		t.Errorf("%d were taken, 3 may be in flight", r.count())
+	if r.Count() != 3 {
+		t.Errorf("%d were taken, 3 may be in flight", r.Count())
 	}
-	r.set(func() { r.held = false })
+	r.Set(func() { r.Held = false })
 	for range 6 {
 		p.want("ack")
 	}
@@ -383,7 +385,7 @@ func TestConnection_RefusesWhatTheProtocolDoesNotSay(t *testing.T) {
 		"a cancel that is none":           {[][]byte{asks, protocol.AppendFrame(nil, protocol.KindCancel, nil)}, "refused 0 malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, address := begin(t, Options{Recorder: newRecorder(t), Answerer: answerer{}})
+			_, address := begin(t, Options{Recorder: servertest.New(t), Answerer: servertest.Answerer{}})
 			p := connect(t, address)
 			for i, frame := range c.frames {
 				p.send(frame)
@@ -399,7 +401,7 @@ func TestConnection_RefusesWhatTheProtocolDoesNotSay(t *testing.T) {
 
 func TestConnection_Bounds(t *testing.T) {
 	t.Run("too many connections", func(t *testing.T) {
-		s, address := begin(t, Options{Recorder: newRecorder(t), ConnectionsMax: 1})
+		s, address := begin(t, Options{Recorder: servertest.New(t), ConnectionsMax: 1})
 		hello(t, address, mySession)
 		p := connect(t, address)
 		p.want("refused 0 busy: 1 connections are open")
@@ -409,61 +411,57 @@ func TestConnection_Bounds(t *testing.T) {
 		}
 	})
 	t.Run("too many sources; those that are away are forgotten", func(t *testing.T) {
-		r := newRecorder(t)
+		r := servertest.New(t)
 		_, address := begin(t, Options{Recorder: r, SessionsMax: 1, SessionLinger: time.Millisecond})
 		first := hello(t, address, mySession)
 		p := connect(t, address)
 		p.send((&protocol.Hello{Version: 1, Source: "test", Session: mySession + "2"}).Append(nil))
 		p.want("refused 0 busy: 1 sources are connected")
 		_ = first.conn.Close()
-		eventually(t, "the first is closed", func() bool {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.closed == 1
-		})
+		servertest.Eventually(t, "the first is closed", func() bool { return r.Closed() == 1 })
 		hello(t, address, mySession+"3")
 	})
 	t.Run("no recording", func(t *testing.T) {
-		_, address := begin(t, Options{Answerer: answerer{}})
+		_, address := begin(t, Options{Answerer: servertest.Answerer{}})
 		p := connect(t, address)
 		p.send((&protocol.Hello{Version: 1, Source: "test", Session: mySession}).Append(nil))
 		p.want("refused 0 no recording")
 	})
 	t.Run("a source that cannot be opened", func(t *testing.T) {
-		r := newRecorder(t)
-		r.openErr = errors.New("no room")
+		r := servertest.New(t)
+		r.OpenErr = errors.New("no room")
 		_, address := begin(t, Options{Recorder: r})
 		p := connect(t, address)
 		p.send((&protocol.Hello{Version: 1, Source: "test", Session: mySession}).Append(nil))
 		p.want(`refused 0 internal: open the source "test": no room`)
 	})
 	t.Run("a client that says nothing", func(t *testing.T) {
-		_, address := begin(t, Options{Recorder: newRecorder(t), ReadTimeout: 20 * time.Millisecond})
+		_, address := begin(t, Options{Recorder: servertest.New(t), ReadTimeout: 20 * time.Millisecond})
 		p := connect(t, address)
 		p.want("nothing came for too long")
 	})
 	t.Run("a client that stops within a frame", func(t *testing.T) {
-		_, address := begin(t, Options{Recorder: newRecorder(t), ReadTimeout: 20 * time.Millisecond})
+		_, address := begin(t, Options{Recorder: servertest.New(t), ReadTimeout: 20 * time.Millisecond})
 		p := hello(t, address, mySession)
 		p.send(lines(1, line("g", 1))[:9])
 		p.want("nothing came for too long")
 	})
 	t.Run("a client that has nothing more to say", func(t *testing.T) {
-		_, address := begin(t, Options{Recorder: newRecorder(t), IdleTimeout: 20 * time.Millisecond})
+		_, address := begin(t, Options{Recorder: servertest.New(t), IdleTimeout: 20 * time.Millisecond})
 		p := hello(t, address, mySession)
 		p.want("nothing came for too long")
 	})
 	t.Run("a client that does not read", func(t *testing.T) {
-		s, address := begin(t, Options{Answerer: answerer{}, WriteTimeout: 50 * time.Millisecond, QueryTimeout: 20 * time.Second})
+		s, address := begin(t, Options{Answerer: servertest.Answerer{}, WriteTimeout: 50 * time.Millisecond, QueryTimeout: 20 * time.Second})
 		p := connect(t, address)
 		p.send((&protocol.Hello{Version: 1}).Append(nil))
 		p.send((&protocol.Query{ID: 1, Op: "count", Args: []byte("100000000")}).Append(nil))
-		eventually(t, "it is cut off", func() bool { c := s.Stats(); return c.Queries == 1 && c.Connections == 0 })
+		servertest.Eventually(t, "it is cut off", func() bool { c := s.Stats(); return c.Queries == 1 && c.Connections == 0 })
 	})
 }
 
 func TestQuery_Answers(t *testing.T) {
-	_, address := begin(t, Options{Answerer: answerer{}, QueriesMax: 2})
+	_, address := begin(t, Options{Answerer: servertest.Answerer{}, QueriesMax: 2})
 	p := connect(t, address)
 	p.send((&protocol.Hello{Version: 1}).Append(nil))
 	p.want("welcome")
@@ -504,25 +502,21 @@ func TestQuery_Answers(t *testing.T) {
 }
 
 func TestShutdown_AnswersForAllThatItTook(t *testing.T) {
-	r := newRecorder(t)
-	r.held, r.holdDone = true, true
+	r := servertest.New(t)
+	r.Held, r.HoldDone = true, true
 	s, address := begin(t, Options{Recorder: r})
 	p := hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
-	eventually(t, "it is taken", func() bool { return r.count() == 1 })
+	servertest.Eventually(t, "it is taken", func() bool { return r.Count() == 1 })
 	over := make(chan error, 1)
 	go func() { over <- s.Shutdown(context.Background()) }()
-	eventually(t, "the source is closed", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.closed == 1
-	})
+	servertest.Eventually(t, "the source is closed", func() bool { return r.Closed() == 1 })
 	p.send(batch(t, 2, "g", 2))
 	p.want("refused 2 closing")
 	if _, err := net.DialTimeout("tcp", address, time.Second); err == nil {
 		t.Error("a connection after the end")
 	}
-	r.set(func() { r.held = false })
+	r.Set(func() { r.Held = false })
 	p.want("ack 1")
 	p.want("refused 0 closing")
 	p.wantEnd()
@@ -539,12 +533,12 @@ func TestShutdown_AnswersForAllThatItTook(t *testing.T) {
 }
 
 func TestShutdown_DoesNotWaitForEver(t *testing.T) {
-	r := newRecorder(t)
-	r.held = true
+	r := servertest.New(t)
+	r.Held = true
 	s, address := begin(t, Options{Recorder: r})
 	p := hello(t, address, mySession)
 	p.send(batch(t, 1, "g", 1))
-	eventually(t, "it is taken", func() bool { return r.count() == 1 })
+	servertest.Eventually(t, "it is taken", func() bool { return r.Count() == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -616,7 +610,7 @@ func TestListen_UnixSocketIsPrivateAndReplacesADeadOne(t *testing.T) {
 	if _, err := Listen(address); !errors.Is(err, ErrInUse) {
 		t.Errorf("a second server: %v", err)
 	}
-	s, err := New(Options{Answerer: answerer{}})
+	s, err := New(Options{Answerer: servertest.Answerer{}})
 	if err != nil {
 		t.Fatal(err)
 	}

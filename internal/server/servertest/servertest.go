@@ -1,4 +1,6 @@
-package server
+// Package servertest has a small flow to put behind a server, for tests of both ends of the protocol: it
+// records in memory, tells events that come twice, and lets the test say what is durable and when.
+package servertest
 
 import (
 	"context"
@@ -11,45 +13,50 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/server"
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// recorder is a small flow behind the server: one goroutine gives out ids, as the correlator does; what
+// Recorder is a small flow behind the server: one goroutine gives out ids, as the correlator does; what
 // is durable moves on by itself, or when the test says so.
-type recorder struct {
-	t      *testing.T
-	table  *wire.Table
+type Recorder struct {
+	Names *wire.Table // change it before the first source comes
+
 	queue  chan *wire.Batch
 	over   chan struct{}
 	cancel context.CancelFunc
 
-	mu         sync.Mutex
-	changed    chan struct{}
-	held       bool // nothing becomes durable
-	holdDone   bool // Dones wait for the input's Close, or for release
-	waiting    []func()
-	next       event.ID
-	durable    event.ID
-	seen       map[string]int // "stream#seq" → how often it was emitted
-	duplicates int
-	rejects    []source.Rejected
-	opened     []string
-	closed     int
+	mu      sync.Mutex
+	changed chan struct{}
+	waiting []func()
+	next    event.ID
+	durable event.ID
+	seen    map[string]int // "stream#seq" → how often it came
 
-	openErr, pushErr, waitErr error
+	// What the test decides: change it by Set.
+
+	Held     bool // nothing becomes durable
+	HoldDone bool // Dones wait for the input's Close
+	OpenErr  error
+	PushErr  error
+	WaitErr  error
+
+	// What has happened: read it when nothing goes on.
+
+	Duplicates int // events that came again
+	Rejects    []source.Rejected
+	Opened     []string // name/format/session
+	Closes     int
 }
 
-func newRecorder(t *testing.T) *recorder {
+// New makes a recorder, which lasts as long as the test.
+func New(t testing.TB) *Recorder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &recorder{
-		t: t, table: wire.NewTable(1 << 20), queue: make(chan *wire.Batch, 4), over: make(chan struct{}), cancel: cancel,
+	r := &Recorder{
+		Names: wire.NewTable(1 << 20), queue: make(chan *wire.Batch, 4), over: make(chan struct{}), cancel: cancel,
 		changed: make(chan struct{}), seen: map[string]int{}, next: 1,
 	}
 	go r.correlate(ctx)
@@ -60,7 +67,7 @@ func newRecorder(t *testing.T) *recorder {
 	return r
 }
 
-func (r *recorder) correlate(ctx context.Context) {
+func (r *Recorder) correlate(ctx context.Context) {
 	defer close(r.over)
 	for {
 		var b *wire.Batch
@@ -74,9 +81,9 @@ func (r *recorder) correlate(ctx context.Context) {
 		i := 0
 		for _, run := range b.Runs {
 			for range run.Len {
-				at := fmt.Sprintf("%s#%d", r.table.NameOf(run.Stream), b.Records[i].Seq)
+				at := fmt.Sprintf("%s#%d", r.Names.NameOf(run.Stream), b.Records[i].Seq)
 				if r.seen[at]++; r.seen[at] > 1 {
-					r.duplicates++
+					r.Duplicates++
 				} else {
 					last = r.next
 					r.next++
@@ -84,11 +91,11 @@ func (r *recorder) correlate(ctx context.Context) {
 				i++
 			}
 		}
-		if !r.held {
+		if !r.Held {
 			r.durable = r.next
 		}
 		done := func() { b.Done(last) }
-		if r.holdDone {
+		if r.HoldDone {
 			r.waiting = append(r.waiting, done)
 			done = func() {}
 		}
@@ -98,48 +105,50 @@ func (r *recorder) correlate(ctx context.Context) {
 	}
 }
 
-func (r *recorder) notify() {
+func (r *Recorder) notify() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-func (r *recorder) set(f func()) {
+// Set lets the test decide, and wakes whoever waits for that.
+func (r *Recorder) Set(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f()
-	if !r.held {
+	if !r.Held {
 		r.durable = r.next
 	}
 	r.notify()
 }
 
-func (r *recorder) releaseDones() {
+func (r *Recorder) releaseDones() {
 	r.mu.Lock()
 	waiting := r.waiting
-	r.waiting, r.holdDone = nil, false
+	r.waiting, r.HoldDone = nil, false
 	r.mu.Unlock()
 	for _, f := range waiting {
 		f()
 	}
 }
 
-func (r *recorder) Open(_ context.Context, name, format, session string) (Input, error) {
+// Open is what the server calls.
+func (r *Recorder) Open(_ context.Context, name, format, session string) (server.Input, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.openErr != nil {
-		return nil, r.openErr
+	if r.OpenErr != nil {
+		return nil, r.OpenErr
 	}
-	r.opened = append(r.opened, name+"/"+format+"/"+session)
+	r.Opened = append(r.Opened, name+"/"+format+"/"+session)
 	return &input{r}, nil
 }
 
-type input struct{ r *recorder }
+type input struct{ r *Recorder }
 
-func (in *input) Table() *wire.Table { return in.r.table }
+func (in *input) Table() *wire.Table { return in.r.Names }
 
 func (in *input) Push(ctx context.Context, b *wire.Batch) error {
 	in.r.mu.Lock()
-	err := in.r.pushErr
+	err := in.r.PushErr
 	in.r.mu.Unlock()
 	if err != nil {
 		return err
@@ -155,14 +164,14 @@ func (in *input) Push(ctx context.Context, b *wire.Batch) error {
 func (in *input) Reject(rejected source.Rejected) error {
 	in.r.mu.Lock()
 	defer in.r.mu.Unlock()
-	in.r.rejects = append(in.r.rejects, rejected)
+	in.r.Rejects = append(in.r.Rejects, rejected)
 	return nil
 }
 
 func (in *input) WaitDurable(ctx context.Context, last event.ID) error {
 	for {
 		in.r.mu.Lock()
-		ok, err, changed := in.r.durable > last, in.r.waitErr, in.r.changed
+		ok, err, changed := in.r.durable > last, in.r.WaitErr, in.r.changed
 		in.r.mu.Unlock()
 		switch {
 		case err != nil:
@@ -179,13 +188,13 @@ func (in *input) WaitDurable(ctx context.Context, last event.ID) error {
 }
 
 func (in *input) Close() error {
-	in.r.set(func() { in.r.closed++ })
+	in.r.Set(func() { in.r.Closes++ })
 	in.r.releaseDones()
 	return errors.New("a close that fails is only logged")
 }
 
-// events gives what was recorded, once each.
-func (r *recorder) events() string {
+// Events gives what was recorded, once each.
+func (r *Recorder) Events() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []string
@@ -196,16 +205,18 @@ func (r *recorder) events() string {
 	return strings.Join(all, " ")
 }
 
-func (r *recorder) count() int {
+// Count gives the number of events that were recorded.
+func (r *Recorder) Count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.seen)
 }
 
-// answerer knows a few operations.
-type answerer struct{}
+// Answerer knows a few operations.
+type Answerer struct{}
 
-func (answerer) Answer(ctx context.Context, op string, args json.RawMessage, w func([]byte) error) error {
+// Answer is what the server calls.
+func (Answerer) Answer(ctx context.Context, op string, args json.RawMessage, w func([]byte) error) error {
 	switch op {
 	case "echo":
 		return w(args)
@@ -231,7 +242,8 @@ func (answerer) Answer(ctx context.Context, op string, args json.RawMessage, w f
 	return fmt.Errorf("no operation %q", op)
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
+// Eventually waits until is says so.
+func Eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); {
 		if time.Now().After(end) {
@@ -239,4 +251,11 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// Closed gives how many inputs were closed.
+func (r *Recorder) Closed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Closes
 }
