@@ -455,6 +455,13 @@ func (d *decoder) fillFurther(p []byte, into *wire.Columns) error {
 			return err
 		}
 	}
+	if d.high-d.low == 1 {
+		// Most rows have none; only for others is it needed how many come before.
+		if n, err := counts.at(d.low); err != nil || n == 0 {
+			into.EdgeEnd[0] = 0
+			return err
+		}
+	}
 	all := d.sc.lengths[:d.high]
 	if err := fillInts(&counts, 0, all); err != nil {
 		return err

@@ -8,22 +8,51 @@ import (
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-// ints is an encoded sequence, opened for reading. It points into the encoding.
-type ints struct {
+// packed is an encoded sequence that holds no other, opened for reading. It points into the encoding.
+type packed struct {
 	n           int
 	mode        byte
 	constant    uint64
 	heads, body []byte
-	bitmap      []byte
-	inner       *[2]ints // runs: values and lengths; sparse: the values
+}
+
+// ints is any encoded sequence, opened for reading.
+type ints struct {
+	packed
+	bitmap []byte
+	inner  [2]packed // runs: values and lengths; sparse: the values
 }
 
 // openInts opens a sequence of n values and gives what lies behind it. An empty p is n zeros. It
-// checks the frame; the mini-blocks are checked as they are read. It allocates nothing that depends on
-// what the bytes say.
-func openInts(p []byte, n int) (s ints, rest []byte, err error) { return openIntsNested(p, n, false) }
+// checks the frame; the mini-blocks are checked as they are read.
+func openInts(p []byte, n int) (s ints, rest []byte, err error) {
+	if n == 0 || len(p) == 0 || (p[0] != modeRuns && p[0] != modeSparse) {
+		s.packed, rest, err = openPacked(p, n)
+		return s, rest, err
+	}
+	s.n, s.mode = n, p[0]
+	p = p[1:]
+	if s.mode == modeSparse {
+		size := (n + 7) / 8
+		if len(p) < size {
+			return s, nil, corrupt("a bitmap")
+		}
+		s.bitmap = p[:size:size]
+		s.inner[0], rest, err = openPacked(p[size:], onesIn(s.bitmap, n))
+		return s, rest, err
+	}
+	runs, w := binary.Uvarint(p)
+	if w <= 0 || runs == 0 || runs > uint64(n) { // #nosec G115 -- n is a length
+		return s, nil, corrupt("a number of runs")
+	}
+	if s.inner[0], p, err = openPacked(p[w:], int(runs)); err != nil { // #nosec G115 -- at most n
+		return s, nil, err
+	}
+	s.inner[1], rest, err = openPacked(p, int(runs)) // #nosec G115 -- at most n
+	return s, rest, err
+}
 
-func openIntsNested(p []byte, n int, plain bool) (s ints, rest []byte, err error) {
+func openPacked(p []byte, n int) (s packed, rest []byte, err error) {
 	s.n = n
 	if n == 0 || len(p) == 0 {
 		return s, p, nil
@@ -51,29 +80,6 @@ func openIntsNested(p []byte, n int, plain bool) (s ints, rest []byte, err error
 		p = p[w:]
 		s.heads, s.body = p[:headBytes], p[headBytes:headBytes+bodyBytes]
 		return s, p[headBytes+bodyBytes:], nil
-	case modeRuns, modeSparse:
-		if plain {
-			return s, nil, corrupt("a sequence in a nested sequence")
-		}
-		s.inner = new([2]ints)
-		if s.mode == modeSparse {
-			size := (n + 7) / 8
-			if len(p) < size {
-				return s, nil, corrupt("a bitmap")
-			}
-			s.bitmap = p[:size:size]
-			s.inner[0], rest, err = openIntsNested(p[size:], onesIn(s.bitmap, n), true)
-			return s, rest, err
-		}
-		runs, w := binary.Uvarint(p)
-		if w <= 0 || runs == 0 || runs > uint64(n) { // #nosec G115 -- n is a length
-			return s, nil, corrupt("a number of runs")
-		}
-		if s.inner[0], p, err = openIntsNested(p[w:], int(runs), true); err != nil { // #nosec G115 -- at most n
-			return s, nil, err
-		}
-		s.inner[1], rest, err = openIntsNested(p, int(runs), true) // #nosec G115 -- at most n
-		return s, rest, err
 	}
 	return s, nil, corrupt("mode %d of a sequence", s.mode)
 }
@@ -94,102 +100,126 @@ func onesIn(bitmap []byte, n int) int {
 	return ones
 }
 
-// mini is one mini-block's place and shape.
-type mini struct {
+// walker reads the heads of mini-blocks, forwards. What it knows of the present one is in its fields; it
+// keeps offsets, not slices: they cost nothing to change.
+type walker struct {
+	s         *packed
+	head      int // offset of the next head
+	next      int // offset of the next mini-block's body
+	prevFirst uint64
+
+	start, n         int // index of the first value, and their number; n is 0 before the first
+	body             int // offset
 	width, highWidth uint
 	exceptions       int
 	base, first      uint64
-	body             []byte // from its first byte to the end of the sequence
 }
 
-// miniReader walks the heads of a sequence.
-type miniReader struct {
-	s         *ints
-	heads     []byte
-	off       int
-	prevFirst uint64
-}
-
-// next reads the head of a mini-block of n values.
-func (r *miniReader) next(n int, m *mini) error {
-	if len(r.heads) == 0 {
-		return corrupt("heads that end early")
-	}
-	head := r.heads[0]
-	r.heads = r.heads[1:]
-	m.width = uint(head & widthMask)
-	m.highWidth, m.exceptions, m.base = 0, 0, 0
-	packed := n
-	if r.s.mode != modeFrame {
-		d, w := binary.Uvarint(r.heads)
-		if w <= 0 {
-			return corrupt("a first value")
+// seek reads heads up to that of the mini-block that holds value i, which must not be below the last
+// one asked for.
+func (w *walker) seek(i int) error {
+	for w.n == 0 || i >= w.start+w.n {
+		w.start += w.n
+		w.n = min(miniLen, w.s.n-w.start)
+		if w.n <= 0 {
+			return corrupt("a sequence that ends early")
 		}
-		r.heads = r.heads[w:]
-		r.prevFirst += unzigzag(d)
-		m.first = r.prevFirst
-		packed--
-	}
-	if r.s.mode != modeZigzag {
-		b, w := binary.Uvarint(r.heads)
-		if w <= 0 {
-			return corrupt("a base")
-		}
-		r.heads = r.heads[w:]
-		m.base = b
-		if r.s.mode == modeDelta {
-			m.base = unzigzag(b)
+		if !w.step() {
+			return corrupt("a mini-block")
 		}
 	}
-	size := packedBytes(packed, m.width)
-	if head&widthException != 0 {
-		if len(r.heads) < 2 {
-			return corrupt("exceptions")
-		}
-		m.exceptions, m.highWidth = int(r.heads[0]), uint(r.heads[1])
-		r.heads = r.heads[2:]
-		size += m.exceptions + packedBytes(m.exceptions, m.highWidth)
-	}
-	if m.width > 64 || m.highWidth > 64 || m.width+m.highWidth > 64 || m.exceptions > packed || size > len(r.s.body)-r.off {
-		return corrupt("a mini-block")
-	}
-	m.body = r.s.body[r.off:]
-	r.off += size
 	return nil
 }
 
+// uvarint reads a number of the heads. It says whether there was one.
+func (w *walker) uvarint(v *uint64) bool {
+	heads := w.s.heads
+	if w.head < len(heads) && heads[w.head] < 0x80 {
+		*v = uint64(heads[w.head])
+		w.head++
+		return true
+	}
+	x, n := binary.Uvarint(heads[min(w.head, len(heads)):])
+	*v = x
+	w.head += n
+	return n > 0
+}
+
+// step reads the next head, of a mini-block of w.n values. It says whether it is right.
+func (w *walker) step() bool {
+	heads := w.s.heads
+	if w.head >= len(heads) {
+		return false
+	}
+	head := heads[w.head]
+	w.head++
+	w.width = uint(head & widthMask)
+	w.highWidth, w.exceptions, w.base = 0, 0, 0
+	count := w.n
+	if w.s.mode != modeFrame {
+		var d uint64
+		if !w.uvarint(&d) {
+			return false
+		}
+		w.prevFirst += unzigzag(d)
+		w.first = w.prevFirst
+		count--
+	}
+	if w.s.mode != modeZigzag {
+		if !w.uvarint(&w.base) {
+			return false
+		}
+		if w.s.mode == modeDelta {
+			w.base = unzigzag(w.base)
+		}
+	}
+	size := packedBytes(count, w.width)
+	if head&widthException != 0 {
+		if len(heads)-w.head < 2 {
+			return false
+		}
+		w.exceptions, w.highWidth = int(heads[w.head]), uint(heads[w.head+1])
+		w.head += 2
+		size += w.exceptions + packedBytes(w.exceptions, w.highWidth)
+	}
+	w.body = w.next
+	w.next += size
+	return w.width+w.highWidth <= 64 && w.exceptions <= count && w.next <= len(w.s.body)
+}
+
 // decode fills dst, which has the mini-block's number of values.
-func (m *mini) decode(mode byte, dst []uint64) {
-	low := dst
+func (w *walker) decode(dst []uint64) {
+	mode, low := w.s.mode, dst
 	if mode != modeFrame {
 		low = dst[1:]
 	}
-	body := m.body[m.exceptions:]
-	unpackBits(low, body, m.width)
-	if m.exceptions > 0 {
-		high := body[packedBytes(len(low), m.width):]
-		for k, at := range m.body[:m.exceptions] {
+	places := w.s.body[w.body : w.body+w.exceptions]
+	body := w.s.body[w.body+w.exceptions:]
+	unpackBits(low, body, w.width)
+	if len(places) > 0 {
+		high := body[packedBytes(len(low), w.width):]
+		for k, at := range places {
 			if int(at) < len(low) {
-				low[at] |= bitsAt(high, uint(k)*m.highWidth, m.highWidth) << m.width // #nosec G115 -- k is an index
+				low[at] |= bitsAt(high, uint(k)*w.highWidth, w.highWidth) << w.width // #nosec G115 -- k is an index
 			}
 		}
 	}
 	switch mode {
 	case modeFrame:
-		if m.base != 0 {
+		if w.base != 0 {
 			for i := range dst {
-				dst[i] += m.base
+				dst[i] += w.base
 			}
 		}
 	case modeDelta:
-		v := m.first
+		v := w.first
 		dst[0] = v
 		for i, d := range low {
-			v += d + m.base
+			v += d + w.base
 			low[i] = v
 		}
 	case modeZigzag:
-		v := m.first
+		v := w.first
 		dst[0] = v
 		for i, z := range low {
 			v += unzigzag(z)
@@ -221,9 +251,11 @@ func fillInts[T integer](s *ints, low int, dst []T) error {
 		return fillSparse(s, low, dst)
 	}
 	if len(dst) == 1 && s.mode == modeFrame {
-		return fillOne(s, low, dst)
+		v, err := s.frameAt(low)
+		dst[0] = T(v) // #nosec G115 -- as encoded
+		return err
 	}
-	c := cursor{s: s}
+	c := cursor{walker: walker{s: &s.packed}}
 	for len(dst) > 0 {
 		part, err := c.from(low)
 		if err != nil {
@@ -239,50 +271,29 @@ func fillInts[T integer](s *ints, low int, dst []T) error {
 	return nil
 }
 
-// fillOne decodes one value of a sequence of frames, without its neighbours if it can.
-func fillOne[T integer](s *ints, i int, dst []T) error {
-	c := cursor{s: s}
-	n, err := c.seek(i)
-	if err != nil {
-		return err
+// frameAt gives one value of a sequence of frames, without its neighbours.
+func (s *packed) frameAt(i int) (uint64, error) {
+	w := walker{s: s}
+	if err := w.seek(i); err != nil {
+		return 0, err
 	}
-	at := i - c.start
-	if c.m.exceptions == 0 {
-		dst[0] = T(c.m.base + bitsAt(c.m.body, uint(at)*c.m.width, c.m.width)) // #nosec G115 -- as encoded
-		return nil
+	at := uint(i - w.start) // #nosec G115 -- an index
+	places := s.body[w.body : w.body+w.exceptions]
+	body := s.body[w.body+w.exceptions:]
+	v := bitsAt(body, at*w.width, w.width)
+	for k, place := range places {
+		if uint(place) == at {
+			high := body[packedBytes(w.n, w.width):]
+			v |= bitsAt(high, uint(k)*w.highWidth, w.highWidth) << w.width // #nosec G115 -- k is an index
+		}
 	}
-	c.m.decode(s.mode, c.values[:n])
-	dst[0] = T(c.values[at]) // #nosec G115 -- as encoded
-	return nil
+	return w.base + v, nil
 }
 
 // cursor reads a constant or packed sequence forwards, a mini-block at a time.
 type cursor struct {
-	s      *ints
-	r      miniReader
-	m      mini
-	start  int // index of the first value of the mini-block that m describes
-	n      int // its number of values; 0 before the first
+	walker
 	values [miniLen]uint64
-}
-
-// seek reads heads up to that of the mini-block that holds value i, and gives its number of values. i
-// must not be below the last one asked for.
-func (c *cursor) seek(i int) (n int, err error) {
-	if c.n == 0 {
-		c.r = miniReader{s: c.s, heads: c.s.heads}
-	}
-	for c.n == 0 || i >= c.start+c.n {
-		c.start += c.n
-		c.n = min(miniLen, c.s.n-c.start)
-		if c.n <= 0 {
-			return 0, corrupt("a sequence that ends early")
-		}
-		if err := c.r.next(c.n, &c.m); err != nil {
-			return 0, err
-		}
-	}
-	return c.n, nil
 }
 
 // from gives value i and those behind it up to the end of its mini-block. They are overwritten by the
@@ -298,16 +309,15 @@ func (c *cursor) from(i int) ([]uint64, error) {
 		}
 		return c.values[:n], nil
 	}
-	n, err := c.seek(i)
-	if err != nil {
+	if err := c.seek(i); err != nil {
 		return nil, err
 	}
-	c.m.decode(c.s.mode, c.values[:n])
-	return c.values[i-c.start : n], nil
+	c.decode(c.values[:c.n])
+	return c.values[i-c.start : c.n], nil
 }
 
 func fillRuns[T integer](s *ints, low int, dst []T) error {
-	values, lengths := cursor{s: &s.inner[0]}, cursor{s: &s.inner[1]}
+	values, lengths := cursor{walker: walker{s: &s.inner[0]}}, cursor{walker: walker{s: &s.inner[1]}}
 	start, pos := 0, low
 	end := low + len(dst)
 	for run := 0; run < s.inner[0].n && pos < end; {
@@ -345,8 +355,17 @@ func fillRuns[T integer](s *ints, low int, dst []T) error {
 }
 
 func fillSparse[T integer](s *ints, low int, dst []T) error {
+	if len(dst) == 1 && s.bitmap[low>>3]>>(low&7)&1 == 0 {
+		dst[0] = 0
+		return nil
+	}
 	at := onesIn(s.bitmap, low)
-	c := cursor{s: &s.inner[0]}
+	if len(dst) == 1 && s.inner[0].mode == modeFrame {
+		v, err := s.inner[0].frameAt(at)
+		dst[0] = T(v) // #nosec G115 -- as encoded
+		return err
+	}
+	c := cursor{walker: walker{s: &s.inner[0]}}
 	var dense []uint64
 	for i := range dst {
 		bit := low + i

@@ -205,6 +205,11 @@ func (p payload) read(low, high int, ends []uint32, data []byte, sc *scratch) ([
 		}
 		return ends, data, nil
 	}
+	if high-low == 1 {
+		if n, err := p.lengths.at(low); err != nil || n == 0 {
+			return append(ends, uint32(len(data))), data, err // #nosec G115 -- bounded by payloadTotalsMax
+		}
+	}
 	var e piece
 	first := 0
 	for first < high {
