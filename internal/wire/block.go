@@ -75,15 +75,16 @@ func (b *Block) Event(i int, t *Table, e *event.Event) error {
 	e.Duration = time.Duration(r.Duration)
 	e.Confidence, e.CorrelationConfidence = r.ParentConf, r.CorrConf
 	if r.ParentKind != event.EdgeInvalid {
-		e.Causes = append(e.Causes, publicEdge(Edge{r.Parent, r.ParentP, r.ParentKind, r.ParentConf}))
+		e.Causes = append(e.Causes, Edge{r.Parent, r.ParentP, r.ParentKind, r.ParentConf}.Public())
 	}
 	for _, f := range b.Further(r) {
-		e.Causes = append(e.Causes, publicEdge(f))
+		e.Causes = append(e.Causes, f.Public())
 	}
 	return err
 }
 
-func publicEdge(e Edge) event.Edge {
+// Public gives the edge in its public form.
+func (e Edge) Public() event.Edge {
 	p := float64(e.P)
 	switch e.Conf {
 	case event.Exact:

@@ -193,10 +193,10 @@ func (c *Columns) Event(i int, t *Table, e *event.Event) error {
 	e.Duration = time.Duration(c.Duration[i])
 	e.Confidence, e.CorrelationConfidence = c.ParentConf[i], c.CorrConf[i]
 	if c.ParentKind[i] != event.EdgeInvalid {
-		e.Causes = append(e.Causes, publicEdge(Edge{c.Parent[i], c.ParentP[i], c.ParentKind[i], c.ParentConf[i]}))
+		e.Causes = append(e.Causes, Edge{c.Parent[i], c.ParentP[i], c.ParentKind[i], c.ParentConf[i]}.Public())
 	}
 	for _, f := range c.FurtherOf(i) {
-		e.Causes = append(e.Causes, publicEdge(f))
+		e.Causes = append(e.Causes, f.Public())
 	}
 	return err
 }
