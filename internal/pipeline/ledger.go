@@ -177,11 +177,13 @@ type Books struct {
 const collectTries = 200
 
 // Books gives the accounts of all sources, and their sum.
-func (l *Ledger) Books() Books {
-	var books Books
-	for range collectTries {
-		first, again := l.collect(), l.collect()
-		if books = first; slices.EqualFunc(first.Sources, again.Sources, Account.equal) {
+func (l *Ledger) Books() Books { return l.books(collectTries) }
+
+func (l *Ledger) books(tries int) Books {
+	books := l.collect()
+	for range tries {
+		first, again := books, l.collect()
+		if books = again; slices.EqualFunc(first.Sources, again.Sources, Account.equal) {
 			books.SameMoment = true
 			break
 		}

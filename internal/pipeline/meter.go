@@ -19,7 +19,6 @@ const (
 	meterTakenEvents
 	meterDoneEvents
 	meterArrivedEvents
-	meterCrashes
 	metered
 )
 

@@ -22,7 +22,6 @@ type Pipeline struct {
 
 	mu      sync.Mutex
 	state   string
-	started int // parts from the end that have been started
 	drained error
 	ending  chan struct{}
 }

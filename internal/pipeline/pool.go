@@ -238,7 +238,7 @@ func (p *Pool[In]) look(s *scaler, l load) {
 	taken := p.takenEvents.Load()
 	p.meter.add(l.at, [metered]uint64{
 		meterTakenBatches: p.takenBatches.Load(), meterTakenEvents: taken, meterDoneEvents: p.doneEvents.Load(),
-		meterArrivedEvents: taken + p.backlogEvents(), meterCrashes: p.crashes.Load(),
+		meterArrivedEvents: taken + p.backlogEvents(),
 	})
 	set := p.settings.Load()
 	now := p.target

@@ -11,8 +11,8 @@ import (
 //  2. Up: as many batches wait as there are workers, at two looks in a row, and the workers are busy at least half of the
 //     time: the number doubles, at each further look. 1 → 256 takes half a second. If they are not busy, something behind
 //     them holds the flow up, and more of them would not help.
-//  3. Down: with no backlog, the number that would be busy downBusyShare of the time is enough. When fewer have been
-//     enough for calmFor, the number goes down to it, by half at most; then by half again at each stepDownEvery.
+//  3. Down: while fewer batches wait than there are workers, the number that would be busy downBusyShare of the time is
+//     enough. When fewer have been enough for calmFor, the number goes down to it, by half at most; then by half again at each stepDownEvery.
 //     256 → 1 takes 4 s.
 //
 // It does not flap: a constant load that made the number double keeps the larger number busy more than
@@ -66,7 +66,7 @@ func (s *scaler) decide(now, least, most int, l load) int {
 	s.crowded = 0
 
 	enough := max(least, int(math.Ceil(s.smooth/downBusyShare-1e-3))) // a thousandth of a worker is none
-	if l.backlog > 0 || enough >= now {
+	if l.backlog >= now || enough >= now {
 		s.calm = time.Time{}
 		return now
 	}

@@ -83,9 +83,14 @@ func (w *worker[In]) Serve(ctx context.Context) error {
 	for {
 		if w.job.Load() == nil {
 			j, err := p.take(ctx)
-			if err != nil {
+			switch {
+			case err == nil:
+			case errors.Is(err, ring.ErrClosed), errors.Is(err, errRetired), ctx.Err() != nil:
 				p.leave(w, err)
 				return suture.ErrDoNotRestart
+			default:
+				w.crash()
+				return fmt.Errorf("%v: take a batch: %w", w, err)
 			}
 			w.job.Store(j)
 		}
