@@ -193,8 +193,9 @@ func (x *run) listed(p planned, infos []wire.BlockInfo, give func(*Hit) error) e
 		hits, err := x.hits(v, rows, getters)
 		return found{hits, n}, err
 	}
-	given := 0
+	given, taken := 0, 0
 	_, err := scan(x, infos, work, func(f found) error {
+		taken++
 		x.sum.Matched += uint64(f.matched) // #nosec G115 -- a count
 		for i := range f.hits {
 			if err := give(&f.hits[i]); err != nil {
@@ -207,8 +208,7 @@ func (x *run) listed(p planned, infos []wire.BlockInfo, give func(*Hit) error) e
 		return nil
 	})
 	if limit > 0 && given == limit && errors.Is(err, ErrStop) {
-		last := x.sum.BlocksRead == len(infos) && x.sum.Matched == uint64(given)
-		x.sum.More, err = !last, nil
+		x.sum.More, err = taken < len(infos) || x.sum.Matched > uint64(given), nil // #nosec G115 -- a count
 	}
 	return err
 }
