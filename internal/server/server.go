@@ -127,6 +127,8 @@ type Server struct {
 	ctx    context.Context // over when the server is
 	cancel context.CancelFunc
 	counts counts
+	// emitted is the largest id that any batch was told.
+	emitted atomic.Uint64
 
 	telling chan struct{} // one for each client that is being told why it is turned away
 

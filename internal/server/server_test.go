@@ -659,3 +659,22 @@ func TestServe_EndsWithItsListener(t *testing.T) {
 	}
 	_ = s.Shutdown(context.Background())
 }
+
+// What comes again brings nothing new; it is acknowledged when what came first is durable, all the same.
+func TestSource_WhatComesAgainIsNotAcknowledgedTooSoon(t *testing.T) {
+	r := servertest.New(t)
+	r.Held, r.WaitErr = true, errors.New("the disk is full")
+	s, address := begin(t, Options{Recorder: r})
+	p := hello(t, address, mySession)
+	p.send(batch(t, 1, "g", 1))
+	p.want("refused 1 internal")
+	r.Set(func() { r.WaitErr = nil })
+	p.send(batch(t, 1, "g", 1))
+	servertest.Eventually(t, "it has come again", func() bool { return s.Stats().Batches == 2 })
+	time.Sleep(20 * time.Millisecond)
+	if c := s.Stats(); c.Durable != 0 || r.Count() != 1 {
+		t.Errorf("%+v, %d events", c, r.Count())
+	}
+	r.Set(func() { r.Held = false })
+	p.want("ack 1")
+}

@@ -271,8 +271,13 @@ func (se *session) acknowledge() {
 
 func (se *session) acknowledgeOne(f finished) {
 	err := f.err
-	if err == nil && f.last != 0 {
-		err = f.input.WaitDurable(se.server.ctx, f.last)
+	last := f.last
+	if last == 0 {
+		// None of its events was new: they came with an earlier batch, which need not be durable yet.
+		last = event.ID(se.server.emitted.Load())
+	}
+	if err == nil && last != 0 {
+		err = f.input.WaitDurable(se.server.ctx, last)
 	}
 	se.mu.Lock()
 	var frame []byte
@@ -329,6 +334,7 @@ func (se *session) take(ctx context.Context, kind protocol.Kind, number uint64, 
 	defer se.taking.Unlock()
 	p := &parts{Input: input, over: func(f finished) {
 		f.number, f.input = number, input
+		raise(&se.server.emitted, uint64(f.last))
 		se.finished <- f
 	}}
 	p.left.Store(1)
@@ -371,9 +377,7 @@ func (p *parts) Push(ctx context.Context, b *wire.Batch) error {
 	var once sync.Once // a batch that is refused could still be done
 	b.Done = func(last event.ID) {
 		once.Do(func() {
-			for have := p.last.Load(); have < uint64(last) && !p.last.CompareAndSwap(have, uint64(last)); {
-				have = p.last.Load()
-			}
+			raise(&p.last, uint64(last))
 			p.oneLess()
 		})
 	}
@@ -382,6 +386,15 @@ func (p *parts) Push(ctx context.Context, b *wire.Batch) error {
 		once.Do(p.oneLess)
 	}
 	return err
+}
+
+// raise makes a at least n.
+func raise(a *atomic.Uint64, n uint64) {
+	for {
+		if have := a.Load(); have >= n || a.CompareAndSwap(have, n) {
+			return
+		}
+	}
 }
 
 func (p *parts) end(rejected int64, err error) {
