@@ -1,0 +1,330 @@
+package correlate
+
+import (
+	"hash/maphash"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// Options are what a correlator needs to know.
+type Options struct {
+	Table          *wire.Table
+	FirstID        event.ID      // of the first event that it emits; 0 is 1
+	Lateness       time.Duration // how far behind the highest event time an event may come
+	MemoryBytesMax int64         // for everything that it holds, half-filled blocks aside; 0 is MemoryBytesDefault
+	BlockRows      int           // rows of a block, at most wire.BlockRowsMax; 0 is that
+	DepthMax       int           // open calls of a stream; 0 is DepthDefault
+	// NewBlock, if set, gives an empty block to fill, perhaps one that nobody reads any more.
+	NewBlock func() *wire.Block
+}
+
+// The defaults of Options.
+const (
+	MemoryBytesDefault = 256 << 20
+	DepthDefault       = 1 << 16
+	memoryBytesMin     = 1 << 20
+)
+
+// Sink takes what comes out.
+type Sink interface {
+	// Emit takes the next block, and owns it. It may block: that is back-pressure.
+	Emit(b *wire.Block)
+	// Reject takes an event that is not emitted. b and r are only good during the call.
+	Reject(src wire.SourceID, stream wire.Name, b *wire.Batch, r *wire.Record, why Reason)
+}
+
+// Reason says why an event is not emitted.
+type Reason uint8
+
+// The reasons.
+const (
+	Duplicate Reason = iota + 1 // the same stream and seq came before
+	TooLate                     // its place was declared a gap before it came
+	Ended                       // its stream was over, so long ago that no more is known of it
+	Malformed                   // it can not be what a source means
+)
+
+// String gives the reason in the words of the rejects file.
+func (r Reason) String() string {
+	switch r {
+	case Duplicate:
+		return "duplicate: this stream and seq came before"
+	case TooLate:
+		return "too late: its place was declared a gap before it came"
+	case Ended:
+		return "its stream was over long before it came"
+	case Malformed:
+		return "malformed"
+	}
+	return "unknown"
+}
+
+// Correlator is the sequencer. All of its methods but Stats are for one goroutine.
+type Correlator struct {
+	o        Options
+	sink     Sink
+	table    *wire.Table
+	lateness int64
+
+	nextID  event.ID
+	high    int64 // the highest event time of all batches so far
+	now     int64 // the arrival clock
+	got     found // for the event at hand
+	ext     wire.Extension
+	block   *wire.Block
+	done    []finished // batches whose last row is in block
+	seeds   [2]maphash.Seed
+	serials uint32
+
+	sources   []*source // by index; 0 is unused
+	active    []*source // that are not over
+	sourceOf  map[wire.SourceID]*source
+	streams   [][]stream // slabs; index 0 is unused
+	free      uint32     // streams that are free, linked by more
+	streamOf  streamTable
+	ends      ends
+	queues    queues
+	stretches []stretch
+	stretchOf uint32 // free ones, linked by left
+	batches   []held
+	batchFree []uint32
+	goOn      []uint32 // streams that can go on
+	due       []uint32 // of expireArrived
+	exits     fifo
+	ended     ended
+
+	evicting   bool // waits are ended for want of memory
+	gapData    []byte
+	gapBatch   wire.Batch // of the gap at hand
+	frameBytes int64
+	heldBytes  int64
+	clock      uint32 // of memory.go
+	hand       uint32
+	stats      Stats
+	published  struct {
+		sync.Mutex
+		Stats
+	}
+}
+
+// source is one source: streams, keys and references are its own.
+type source struct {
+	id     wire.SourceID
+	index  uint32
+	finite bool
+	over   bool
+	waits  []uint32 // heap of the streams that wait with a limit, by event time
+	first  uint32   // of its streams
+	swept  int64    // when waits was last looked through for those that are over in arrival time
+}
+
+// New makes a correlator.
+func New(o Options, sink Sink) *Correlator {
+	if o.FirstID == 0 {
+		o.FirstID = 1
+	}
+	if o.BlockRows <= 0 || o.BlockRows > wire.BlockRowsMax {
+		o.BlockRows = wire.BlockRowsMax
+	}
+	if o.DepthMax <= 0 {
+		o.DepthMax = DepthDefault
+	}
+	if o.MemoryBytesMax <= 0 {
+		o.MemoryBytesMax = MemoryBytesDefault
+	}
+	o.MemoryBytesMax = max(o.MemoryBytesMax, memoryBytesMin)
+	if o.NewBlock == nil {
+		o.NewBlock = func() *wire.Block { return &wire.Block{} }
+	}
+	// Of its memory, each of the two generations of ends may take an eighth.
+	slotsMax := slotsMin
+	for int64(2*slotsMax)*endSize <= o.MemoryBytesMax/8 {
+		slotsMax *= 2
+	}
+	return &Correlator{
+		o: o, sink: sink, table: o.Table, lateness: max(0, int64(o.Lateness)),
+		nextID: o.FirstID, high: math.MinInt64, now: math.MinInt64,
+		seeds:     [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		sources:   make([]*source, 1),
+		sourceOf:  map[wire.SourceID]*source{},
+		streams:   [][]stream{make([]stream, 1)},
+		streamOf:  streamTable{slots: make([]streamSlot, 1024), seed: rand.Uint64()}, // #nosec G404 -- no secret
+		ends:      newEnds([2]uint64{rand.Uint64(), rand.Uint64()}, slotsMax),        // #nosec G404 -- no secret
+		queues:    newQueues(o.MemoryBytesMax / 8),
+		stretches: make([]stretch, 1),
+		batches:   make([]held, 1),
+		ended:     newEnded(o.MemoryBytesMax / 16),
+		clock:     1,
+	}
+}
+
+// Open begins a source. What waits in a finite one waits to its end, in a live one as long as the allowed
+// lateness.
+func (c *Correlator) Open(id wire.SourceID, finite bool) { c.open(id).finite = finite }
+
+func (c *Correlator) open(id wire.SourceID) *source {
+	s := c.sourceOf[id]
+	if s == nil {
+		s = &source{id: id, index: uint32(len(c.sources)), swept: math.MinInt64} // #nosec G115 -- few
+		c.sources = append(c.sources, s)
+		c.active = append(c.active, s)
+		c.sourceOf[id] = s
+	}
+	return s
+}
+
+// Add takes a batch, and owns it until it has called b.Done: once all its events are emitted in a block, or
+// rejected. The high-water mark of event time moves on only behind it.
+func (c *Correlator) Add(b *wire.Batch) {
+	src := c.open(b.Source)
+	h := holding{c: c, b: b}
+	high := c.high
+	at := 0
+	for i := range b.Runs {
+		run := &b.Runs[i]
+		n := min(int(run.Len), len(b.Records)-at)
+		if run.Stream == 0 || src.over {
+			why := Malformed
+			if src.over {
+				why = Ended
+			}
+			for ; n > 0; n, at = n-1, at+1 {
+				c.refuse(src, run.Stream, b, &b.Records[at], why)
+			}
+			continue
+		}
+		high = max(high, c.addRun(src, run.Stream, &h, at, n))
+		at += n
+	}
+	for ; at < len(b.Records); at++ {
+		c.refuse(src, 0, b, &b.Records[at], Malformed)
+	}
+	c.stats.Accepted += uint64(len(b.Records))
+	h.release()
+	c.high = high
+	c.now = max(c.now, b.Arrived)
+	c.expire()
+	c.keepWithin()
+	c.publish()
+}
+
+// addRun takes the records [at, at+n) of a batch, all of one stream, and gives their highest time.
+func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) (high int64) {
+	high = math.MinInt64
+	b := h.b
+	var s *stream
+	tail := stretchEnd{}
+	for i := at; i < at+n; i++ {
+		r := &b.Records[i]
+		if !wellFormed(b, r) {
+			c.refuse(src, name, b, r, Malformed)
+			continue
+		}
+		high = max(high, r.Time)
+		if s == nil {
+			if s = c.stream(src, name, b, r); s == nil {
+				continue
+			}
+			s.arrivals = c.clock
+		}
+		if s.waiting == 0 && r.Seq == s.next {
+			if c.handle(src, s, b, r) {
+				h.last = c.nextID - 1
+				continue
+			}
+		} else if r.Seq < s.next {
+			c.refuse(src, name, b, r, s.before(r.Seq))
+			continue
+		}
+		c.park(src, s, h, i, &tail)
+	}
+	if len(c.goOn) > 0 {
+		c.settle()
+	}
+	return high
+}
+
+// Tick moves the arrival clock on: it ends the waits that are over by it.
+func (c *Correlator) Tick(now int64) {
+	c.now = max(c.now, now)
+	c.clock++
+	for _, src := range c.active {
+		if !src.finite {
+			c.expireArrived(src)
+		}
+	}
+	c.keepWithin()
+	c.publish()
+}
+
+// End ends a source: what still waits in it has waited long enough. Its state is freed.
+func (c *Correlator) End(id wire.SourceID) {
+	src := c.sourceOf[id]
+	if src == nil || src.over {
+		return
+	}
+	src.over = true
+	c.settle()
+	for len(src.waits) > 0 {
+		c.waited(c.at(src.waits[0]))
+		c.settle()
+	}
+	for src.first != 0 {
+		c.freeStream(src, c.at(src.first))
+	}
+	c.ends.forgetSource(src)
+	c.queues.forgetSource(src)
+	c.active = slices.DeleteFunc(c.active, func(s *source) bool { return s == src })
+	c.publish()
+}
+
+// Finish ends all sources, and emits what is left.
+func (c *Correlator) Finish() {
+	for len(c.active) > 0 {
+		c.End(c.active[0].id)
+	}
+	c.Flush()
+}
+
+// wellFormed says whether a record can be what a source means.
+func wellFormed(b *wire.Batch, r *wire.Record) bool {
+	if r.Seq == 0 || r.Seq > event.SeqMax || r.Ordinal > event.SeqMax || !r.Kind.Valid() {
+		return false
+	}
+	if r.DataLen|r.ExtLen == 0 {
+		return true
+	}
+	arena := uint64(len(b.Arena))
+	if uint64(r.DataOff)+uint64(r.DataLen) > arena || uint64(r.ExtOff)+uint64(r.ExtLen) > arena {
+		return false
+	}
+	return r.ExtLen == 0 || wellEncoded(b.Ext(r))
+}
+
+// refuse rejects a record.
+func (c *Correlator) refuse(src *source, name wire.Name, b *wire.Batch, r *wire.Record, why Reason) {
+	switch why {
+	case Duplicate:
+		c.stats.Duplicates++
+	case TooLate:
+		c.stats.TooLate++
+	case Ended:
+		c.stats.Ended++
+	case Malformed:
+		c.stats.Malformed++
+	}
+	arena := uint64(len(b.Arena)) // whoever looks at it must not fall over it
+	if uint64(r.DataOff)+uint64(r.DataLen) > arena {
+		r.DataOff, r.DataLen = 0, 0
+	}
+	if uint64(r.ExtOff)+uint64(r.ExtLen) > arena {
+		r.ExtOff, r.ExtLen = 0, 0
+	}
+	c.sink.Reject(src.id, name, b, r, why)
+}

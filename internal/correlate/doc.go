@@ -1,0 +1,2 @@
+// Package correlate works out which event caused which.
+package correlate

@@ -1,0 +1,397 @@
+package correlate
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// What things take, in bytes.
+const (
+	endSize            = int64(unsafe.Sizeof(end{}))
+	frameSize          = int64(unsafe.Sizeof(frame{}))
+	streamSize         = int64(unsafe.Sizeof(stream{}))
+	stretchSize        = int64(unsafe.Sizeof(stretch{}))
+	recordSize         = int64(unsafe.Sizeof(wire.Record{}))
+	endedSize          = int64(unsafe.Sizeof(endedKey{}) + unsafe.Sizeof(endedValue{}))
+	batchOverheadBytes = 256
+	slabStreams        = 1024
+	exitsMax           = 1024 // streams that are kept for a while after their exit
+	framesKept         = 64   // frames whose memory a freed stream keeps for the next
+)
+
+// Stats are counts since New, and what is held now.
+type Stats struct {
+	Accepted   uint64 // events that came
+	Emitted    uint64 // rows given out, gaps included
+	Gaps       uint64 // gap events among them
+	Lost       uint64 // events that those gaps stand for
+	LateEdges  uint64 // edges whose cause came after its effect was emitted
+	Duplicates uint64 // rejected
+	TooLate    uint64 // rejected
+	Ended      uint64 // rejected
+	Malformed  uint64 // rejected
+	TooDeep    uint64 // calls beyond the bound of depth
+	Evicted    uint64 // waits ended, and idle streams put away, for want of memory
+	Forgotten  uint64 // causes that nothing can refer to any more, and ended streams that are not known any more
+
+	Waiting     int      // events that wait
+	Streams     int      // that are known
+	MemoryBytes int64    // estimated
+	HighTime    int64    // the highest event time so far
+	NextID      event.ID // of the next event
+}
+
+// Stats gives the figures as of the last Add, Tick or End. It may be called from any goroutine.
+func (c *Correlator) Stats() Stats {
+	c.published.Lock()
+	defer c.published.Unlock()
+	return c.published.Stats
+}
+
+func (c *Correlator) publish() {
+	s := c.stats
+	s.MemoryBytes, s.HighTime, s.NextID = c.memoryBytes(), c.high, c.nextID
+	s.Forgotten = c.ends.forgotten + c.queues.forgotten + c.ended.forgotten
+	c.published.Lock()
+	c.published.Stats = s
+	c.published.Unlock()
+}
+
+// memoryBytes estimates what the correlator holds, the block that it fills aside.
+func (c *Correlator) memoryBytes() int64 {
+	return c.heldBytes + c.frameBytes + int64(len(c.streams))*slabStreams*streamSize + int64(len(c.streamOf.slots))*16 +
+		int64(cap(c.stretches))*stretchSize + c.ends.bytes() + c.queues.bytes() + c.ended.bytes()
+}
+
+// at gives a stream by its index.
+func (c *Correlator) at(i uint32) *stream { return &c.streams[i/slabStreams][i%slabStreams] }
+
+// stream gives the stream of a record, a new one if need be. It is nil if the record was rejected: its stream
+// was over long ago.
+func (c *Correlator) stream(src *source, name wire.Name, b *wire.Batch, r *wire.Record) *stream {
+	if i := c.streamOf.find(src.index, name); i != 0 {
+		return c.at(i)
+	}
+	was, known := c.ended.find(src.index, name)
+	if known && r.Seq <= was.seq {
+		c.refuse(src, name, b, r, Duplicate)
+		return nil
+	}
+	if !known && c.ended.forgot(src.index, name) {
+		c.refuse(src, name, b, r, Ended)
+		return nil
+	}
+	s := c.newStream(src, name)
+	if known {
+		c.ended.remove(src.index, name)
+		s.next = was.seq + 1
+	}
+	return s
+}
+
+func (c *Correlator) newStream(src *source, name wire.Name) *stream {
+	i := c.free
+	if i == 0 {
+		slab := make([]stream, slabStreams)
+		first := uint32(len(c.streams)-1) * slabStreams // #nosec G115 -- bounded by memory
+		if len(c.streams) == 1 && len(c.streams[0]) == 1 {
+			c.streams[0] = slab
+			first = 0
+		} else {
+			first += slabStreams
+			c.streams = append(c.streams, slab)
+		}
+		for k := slabStreams - 1; k >= 0; k-- {
+			if j := first + uint32(k); j != 0 { // #nosec G115 -- small
+				slab[k].more, c.free = c.free, j
+			}
+		}
+		i = c.free
+	}
+	s := c.at(i)
+	c.free = s.more
+	c.serials++
+	*s = stream{
+		name: name, next: 1, frames: s.frames[:0], taken: s.taken[:0], rare: s.rare, src: src.index,
+		serial: c.serials, flags: live, wait: wait{heap: -1}, index: i, more: src.first, arrivals: c.clock,
+	}
+	if src.first != 0 {
+		c.at(src.first).prev = i
+	}
+	src.first = i
+	c.streamOf.add(src.index, name, i)
+	c.stats.Streams++
+	return s
+}
+
+// freeStream forgets a stream, but for its last seq. Nothing of it may wait.
+func (c *Correlator) freeStream(src *source, s *stream) {
+	c.streamOf.remove(src.index, s.name)
+	if !src.over {
+		c.ended.add(endedStream{s.name, src.index, s.next - 1, s.has(exited)})
+	}
+	if s.more != 0 {
+		c.at(s.more).prev = s.prev
+	}
+	if s.prev != 0 {
+		c.at(s.prev).more = s.more
+	} else {
+		src.first = s.more
+	}
+	if cap(s.frames) > framesKept || cap(s.taken) > framesKept {
+		c.frameBytes -= int64(cap(s.frames)) * frameSize
+		s.frames, s.taken = nil, nil
+	}
+	if x := s.rare; x != nil {
+		x.places, x.closed, x.gaps = x.places[:0], x.closed[:0], x.gaps[:0]
+		if cap(x.places) > framesKept {
+			s.rare = nil
+		}
+	}
+	s.flags = 0
+	s.prev, s.more = 0, c.free
+	c.free = s.index
+	c.stats.Streams--
+}
+
+// fifo is the streams that have exited, in that order.
+type fifo struct {
+	items []exit
+	head  int
+}
+
+type exit struct {
+	index, serial uint32
+	time          int64
+}
+
+// exited notes that a stream has exited: it is soon forgotten.
+func (c *Correlator) exited(s *stream, time int64) {
+	s.flags |= exited
+	c.exits.items = append(c.exits.items, exit{s.index, s.serial, time})
+}
+
+// sweepExits forgets streams that have exited, when nothing of them can come any more, or when there are many.
+func (c *Correlator) sweepExits(mark int64) {
+	q := &c.exits
+	for q.head < len(q.items) {
+		e := q.items[q.head]
+		s := c.at(e.index)
+		gone := s.serial != e.serial || !s.has(live)
+		if !gone {
+			if len(q.items)-q.head <= exitsMax && e.time >= mark {
+				break
+			}
+			if s.waiting == 0 && s.wait.kind == waitNone && !s.has(ready) {
+				c.freeStream(c.sources[s.src], s)
+			}
+		}
+		q.head++
+	}
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	} else if q.head > 4*exitsMax {
+		q.items = append(q.items[:0], q.items[q.head:]...)
+		q.head = 0
+	}
+}
+
+// keepWithin ends waits, and puts idle streams away, until what is held is within the bound.
+func (c *Correlator) keepWithin() {
+	if c.memoryBytes() <= c.o.MemoryBytesMax {
+		return
+	}
+	c.evicting = true
+	for c.heldBytes > 0 && c.memoryBytes() > c.o.MemoryBytesMax {
+		var first *stream
+		for _, src := range c.active {
+			if len(src.waits) == 0 {
+				continue
+			}
+			if s := c.at(src.waits[0]); first == nil || s.wait.time < first.wait.time {
+				first = s
+			}
+		}
+		if first == nil {
+			break
+		}
+		c.stats.Evicted++
+		c.waited(first)
+		c.settle()
+	}
+	c.evicting = false
+	// Streams are put away only when their number is what costs: a quarter of the bound is theirs. The memory of
+	// a slab is not given back, it is for the streams to come.
+	for n := c.stats.Streams / 4; n > 0 && int64(c.stats.Streams)*(streamSize+16)+c.frameBytes > c.o.MemoryBytesMax/4; n-- {
+		if !c.putAway() {
+			break
+		}
+	}
+}
+
+// putAway forgets the stream that has done nothing for longest, about: a hand goes round, and takes the first
+// that did nothing since it came by last. Should the stream go on, that is a gap that has lost nothing.
+func (c *Correlator) putAway() bool {
+	total := uint32(len(c.streams)) * slabStreams // #nosec G115 -- bounded by memory
+	for range 2 * total {
+		if c.hand++; c.hand >= total {
+			c.hand = 1
+		}
+		s := c.at(c.hand)
+		if !s.has(live) || s.waiting != 0 || s.wait.kind != waitNone || s.has(ready) {
+			continue
+		}
+		if s.arrivals != 0 {
+			s.arrivals = 0
+			continue
+		}
+		c.freeStream(c.sources[s.src], s)
+		c.stats.Evicted++
+		return true
+	}
+	return false
+}
+
+// ended is the streams that are known no more, but for their last seq: so that a late duplicate is not taken
+// for a new stream. The latest of them are in a table; what does not fit is only a set of names, as stretches
+// of consecutive ones: "g1" to "g1000000" are one.
+type ended struct {
+	young, old map[endedKey]endedValue
+	slotsMax   int
+	over       map[uint32]*nameSet // by source
+	forgotten  uint64
+}
+
+type endedStream struct {
+	name   wire.Name
+	src    uint32
+	seq    uint64
+	exited bool
+}
+
+type endedKey struct {
+	name wire.Name
+	src  uint32
+}
+
+type endedValue struct {
+	seq    uint64
+	exited bool
+}
+
+func newEnded(bytesMax int64) ended {
+	return ended{
+		young: map[endedKey]endedValue{}, old: map[endedKey]endedValue{},
+		slotsMax: int(max(256, bytesMax/(2*2*endedSize))), over: map[uint32]*nameSet{},
+	}
+}
+
+func (t *ended) add(s endedStream) {
+	if len(t.young) >= t.slotsMax {
+		t.turn()
+	}
+	t.young[endedKey{s.name, s.src}] = endedValue{s.seq, s.exited}
+}
+
+// turn forgets the old generation, but for the names. Streams that have not exited are kept as long as they are
+// not too many.
+func (t *ended) turn() {
+	t.old, t.young = t.young, t.old
+	names := map[uint32][]wire.Name{}
+	kept := 0
+	for k, v := range t.young {
+		if !v.exited && kept < t.slotsMax/2 {
+			kept++
+			continue
+		}
+		names[k.src] = append(names[k.src], k.name)
+		delete(t.young, k)
+	}
+	for src, list := range names {
+		if t.over[src] == nil {
+			t.over[src] = &nameSet{}
+		}
+		slices.Sort(list)
+		t.forgotten += t.over[src].add(list)
+	}
+}
+
+func (t *ended) find(src uint32, name wire.Name) (endedStream, bool) {
+	k := endedKey{name, src}
+	v, ok := t.young[k]
+	if !ok {
+		v, ok = t.old[k]
+	}
+	return endedStream{name, src, v.seq, v.exited}, ok
+}
+
+func (t *ended) remove(src uint32, name wire.Name) {
+	delete(t.young, endedKey{name, src})
+	delete(t.old, endedKey{name, src})
+}
+
+// forgot says whether a stream is over of which only the name is known.
+func (t *ended) forgot(src uint32, name wire.Name) bool {
+	return len(t.over) > 0 && t.over[src] != nil && t.over[src].has(name)
+}
+
+func (t *ended) bytes() int64 {
+	n := int64(len(t.young)+len(t.old)) * 2 * endedSize
+	for _, s := range t.over {
+		n += int64(cap(s.all)) * 16
+	}
+	return n
+}
+
+// nameSet is a set of names as stretches, in order.
+type nameSet struct{ all []nameRange }
+
+type nameRange struct{ low, high wire.Name } // inclusive
+
+const nameRangesMax = 1 << 15
+
+func (s *nameSet) has(n wire.Name) bool {
+	_, is := slices.BinarySearchFunc(s.all, n, func(r nameRange, n wire.Name) int {
+		switch {
+		case r.high < n:
+			return -1
+		case r.low > n:
+			return 1
+		}
+		return 0
+	})
+	return is
+}
+
+// add adds sorted names, and gives how many stretches it had to forget: those of the names that are known for
+// longest.
+func (s *nameSet) add(names []wire.Name) (forgotten uint64) {
+	merged := make([]nameRange, 0, len(s.all)+16)
+	put := func(r nameRange) {
+		if n := len(merged); n > 0 && r.low <= merged[n-1].high+1 {
+			merged[n-1].high = max(merged[n-1].high, r.high)
+			return
+		}
+		merged = append(merged, r)
+	}
+	i := 0
+	for _, n := range names {
+		for i < len(s.all) && s.all[i].low <= n {
+			put(s.all[i])
+			i++
+		}
+		put(nameRange{n, n})
+	}
+	for ; i < len(s.all); i++ {
+		put(s.all[i])
+	}
+	if over := len(merged) - nameRangesMax; over > 0 {
+		forgotten = uint64(over) // #nosec G115 -- positive
+		merged = append(merged[:0], merged[over:]...)
+	}
+	s.all = merged
+	return forgotten
+}

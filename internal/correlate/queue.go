@@ -1,0 +1,454 @@
+package correlate
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// What meets first in, first out: messages without an ordinal or an id, and locks without ordinals.
+//
+// "FIFO goes by (time, stream, seq)": so a receive can be decided when nothing earlier can come any more,
+// that is, when its wait is over, in event time, arrival time, or at the end of a finite source. Waits are
+// ended in that same order, so receives are decided in it. Sends enter their queue when they arrive, not when
+// they are emitted; a receive that gets one which still waits in its own stream reserves it.
+//
+// One case is decided at once: both ends name each other, and no unnamed send could come between. The sends
+// of one stream to another are emitted in the order of that stream, so the first is the first.
+//
+// Queues of the same key: one for each receiver that senders name, and one for the sends that name nobody. The
+// latter also knows who uses the key at all: a match is exact only with one sender and one receiver, or if
+// both name each other, and if nothing that the queue knows is in doubt.
+
+type queueKey struct {
+	source uint32
+	lock   bool
+	key    wire.Name
+	to     wire.Name // the receiver that the sends name; 0: none
+}
+
+// offer is a send or a release in a queue.
+type offer struct {
+	info     // id 0 while it waits in its stream
+	time     int64
+	stream   wire.Name
+	seq      uint64
+	holder   uint32 // the stream that it waits in
+	reserved uint32 // the stream that it is for
+}
+
+type queue struct {
+	queueKey
+	offers             []offer // by time, stream, seq
+	waiters            uint32  // streams that wait for an offer, or to hear that the lock has ordinals
+	senders, receivers party   // of the key; of a lock, its users are the senders
+	acquires           uint64  // of a lock, decided so far
+	ordinals           bool    // of a lock: it has some
+	tainted            bool    // some match was not what it should be, or may not have been
+}
+
+// party is the streams at one end of a key: none, one or many.
+type party struct {
+	first wire.Name
+	many  bool
+}
+
+func (p *party) join(name wire.Name) {
+	if p.first == 0 {
+		p.first = name
+	} else if p.first != name {
+		p.many = true
+	}
+}
+
+const (
+	queuesMax      = 1 << 16 // in a generation
+	offersMax      = 1 << 16 // in a queue
+	queueSizeBytes = 256
+	offerSizeBytes = 72
+)
+
+// queues is all queues, in two generations like the ends.
+type queues struct {
+	young, old map[queueKey]*queue
+	offers     int
+	max        int // in a generation
+	forgotten  uint64
+	doubt      map[uint32]bool // sources of which a queue was forgotten that mattered
+}
+
+func newQueues(bytesMax int64) queues {
+	return queues{
+		young: map[queueKey]*queue{}, old: map[queueKey]*queue{}, doubt: map[uint32]bool{},
+		max: int(min(queuesMax, max(64, bytesMax/(4*queueSizeBytes)))),
+	}
+}
+
+// find gives a queue, nil if there is none.
+func (t *queues) find(k queueKey) *queue {
+	if q := t.young[k]; q != nil {
+		return q
+	}
+	q := t.old[k]
+	if q != nil {
+		delete(t.old, k)
+		t.young[k] = q
+	}
+	return q
+}
+
+// of gives a queue, a new one if need be.
+func (t *queues) of(k queueKey) *queue {
+	q := t.find(k)
+	if q != nil {
+		return q
+	}
+	if len(t.young) >= t.max {
+		t.turn()
+	}
+	q = &queue{queueKey: k, tainted: t.doubt[k.source]}
+	t.young[k] = q
+	return q
+}
+
+// turn forgets the old generation, except for what streams wait for.
+func (t *queues) turn() {
+	old := t.old
+	t.old, t.young = t.young, map[queueKey]*queue{}
+	for k, q := range old {
+		if q.waiters != 0 || q.needed() {
+			t.young[k] = q
+			continue
+		}
+		t.forgotten += uint64(len(q.offers))
+		if len(q.offers) > 0 || q.tainted || q.lock {
+			t.doubt[k.source] = true
+		}
+		t.offers -= len(q.offers)
+	}
+}
+
+// needed says whether something in the queue is reserved or promised.
+func (q *queue) needed() bool {
+	for i := range q.offers {
+		if o := &q.offers[i]; o.reserved != 0 || o.holder != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// tidy drops a queue of messages that says nothing: what comes later does not depend on it.
+func (t *queues) tidy(q *queue) {
+	if !q.lock && len(q.offers) == 0 && q.waiters == 0 && !q.tainted {
+		delete(t.young, q.queueKey)
+		delete(t.old, q.queueKey)
+	}
+}
+
+func (t *queues) forgetSource(s *source) {
+	for _, m := range []map[queueKey]*queue{t.young, t.old} {
+		for k, q := range m {
+			if k.source == s.index {
+				t.offers -= len(q.offers)
+				delete(m, k)
+			}
+		}
+	}
+	delete(t.doubt, s.index)
+}
+
+func (t *queues) bytes() int64 {
+	return int64(len(t.young)+len(t.old))*queueSizeBytes + int64(t.offers)*offerSizeBytes
+}
+
+// search gives where an offer is, or would be.
+func (c *Correlator) search(q *queue, time int64, name wire.Name, seq uint64) (at int, is bool) {
+	at = sort.Search(len(q.offers), func(i int) bool {
+		o := &q.offers[i]
+		switch {
+		case o.time != time:
+			return o.time > time
+		case o.stream != name:
+			return strings.Compare(c.table.NameOf(o.stream), c.table.NameOf(name)) > 0
+		}
+		return o.seq >= seq
+	})
+	if at < len(q.offers) {
+		o := &q.offers[at]
+		is = o.time == time && o.stream == name && o.seq == seq
+	}
+	return at, is
+}
+
+// queueOfSend gives the queue of a send without ordinal and id, and notes who uses the key.
+func (c *Correlator) queueOfSend(src *source, s *stream, r *wire.Record) *queue {
+	all := c.queues.of(queueKey{src.index, false, r.Key, 0})
+	all.senders.join(s.name)
+	if r.Peer == 0 {
+		return all
+	}
+	return c.queues.of(queueKey{src.index, false, r.Key, r.Peer})
+}
+
+func (c *Correlator) lockOf(src *source, r *wire.Record) *queue {
+	return c.queues.of(queueKey{src.index, true, r.Key, 0})
+}
+
+// offers puts an event into its queue: when it arrives, if it has to wait (id 0), and when it is emitted.
+func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i info) {
+	at, is := c.search(q, r.Time, s.name, r.Seq)
+	if !is {
+		if len(q.offers) >= offersMax {
+			c.forgetOffer(q)
+			at, _ = c.search(q, r.Time, s.name, r.Seq)
+		}
+		q.offers = append(q.offers, offer{})
+		copy(q.offers[at+1:], q.offers[at:])
+		q.offers[at] = offer{time: r.Time, stream: s.name, seq: r.Seq}
+		c.queues.offers++
+	}
+	o := &q.offers[at]
+	o.info, o.holder = i, 0
+	if i.id == 0 {
+		o.holder = s.index
+		return
+	}
+	if s.has(gapped) {
+		q.tainted = true
+	}
+	switch {
+	case o.reserved != 0:
+		c.wake(c.at(o.reserved))
+	case q.to != 0:
+		c.wakeAll(&q.waiters)
+	}
+}
+
+// forgetOffer makes room in a queue that is too long.
+func (c *Correlator) forgetOffer(q *queue) {
+	for i := range q.offers {
+		if o := &q.offers[i]; o.reserved == 0 && o.holder == 0 {
+			q.take(c, i)
+			break
+		}
+	}
+	q.tainted = true
+	c.queues.forgotten++
+}
+
+// withdraw takes an offer back that turned out to be a duplicate.
+func (c *Correlator) withdraw(q *queue, s *stream, r *wire.Record) {
+	at, is := c.search(q, r.Time, s.name, r.Seq)
+	if !is || q.offers[at].id != 0 || q.offers[at].holder != s.index {
+		return
+	}
+	if by := q.offers[at].reserved; by != 0 {
+		c.wake(c.at(by))
+	}
+	q.take(c, at)
+}
+
+func (q *queue) take(c *Correlator, i int) (o offer) {
+	o = q.offers[i]
+	if i == 0 { // the usual case: no copying
+		q.offers = q.offers[1:]
+	} else {
+		q.offers = append(q.offers[:i], q.offers[i+1:]...)
+	}
+	if len(q.offers) == 0 && cap(q.offers) < 8 {
+		q.offers = nil
+	}
+	c.queues.offers--
+	return o
+}
+
+// reserved gives what a stream has reserved.
+func (q *queue) reserved(stream uint32) *offer {
+	for i := range q.offers {
+		if q.offers[i].reserved == stream {
+			return &q.offers[i]
+		}
+	}
+	return nil
+}
+
+// from gives the first offer that is nobody's, of that stream if it is given; -1 if there is none.
+func (q *queue) from(name wire.Name) int {
+	if q == nil {
+		return -1
+	}
+	for i := range q.offers {
+		if o := &q.offers[i]; o.reserved == 0 && (name == 0 || o.stream == name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// meetFIFO finds the send of a receive that has neither ordinal nor id. It is false if the receive has to
+// wait.
+func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
+	all := c.queues.of(queueKey{src.index, false, r.Key, 0})
+	all.receivers.join(s.name)
+	mine := c.queues.find(queueKey{src.index, false, r.Key, s.name})
+	if s.has(gapped) {
+		all.tainted = true
+		if mine != nil {
+			mine.tainted = true
+		}
+	}
+	q, at := c.reservation(s, mine, all)
+	switch {
+	case q != nil:
+	case r.Peer != 0 && all.from(r.Peer) < 0 && mine.from(r.Peer) >= 0 && mine.offers[mine.from(r.Peer)].id != 0:
+		q, at = mine, mine.from(r.Peer)
+	case !s.has(overdue):
+		if r.Peer != 0 {
+			mine = c.queues.of(queueKey{src.index, false, r.Key, s.name})
+			c.awaitsQueue(src, s, b, r, mine)
+			return false
+		}
+		s.wait.queue = all
+		c.awaits(src, s, b, r, waitTime)
+		return false
+	default:
+		q, at = c.earliest(mine, all, r.Peer)
+	}
+	c.want(meetSend, token{})
+	if q == nil {
+		all.tainted = true
+		if mine != nil {
+			mine.tainted = true
+		}
+		return true
+	}
+	if q.offers[at].id == 0 {
+		return c.reserve(src, s, b, r, q, at)
+	}
+	if c.evicting {
+		q.tainted, all.tainted = true, true
+	}
+	s.flags &^= reserves
+	named := r.Peer != 0 && q.to != 0
+	o := q.take(c, at)
+	exact := !q.tainted && (named || !all.tainted && !all.senders.many && !all.receivers.many)
+	c.met(meetSend, &o.info, !exact)
+	c.queues.tidy(q)
+	c.queues.tidy(all)
+	return true
+}
+
+// earliest gives the first offer of two queues that is nobody's.
+func (c *Correlator) earliest(mine, all *queue, from wire.Name) (q *queue, at int) {
+	i, j := mine.from(from), all.from(from)
+	switch {
+	case i < 0 && j < 0:
+		return nil, 0
+	case i < 0:
+		return all, j
+	case j < 0:
+		return mine, i
+	}
+	a := &mine.offers[i]
+	if at, _ := c.search(all, a.time, a.stream, a.seq); at > j {
+		return all, j
+	}
+	return mine, i
+}
+
+func (c *Correlator) reservation(s *stream, both ...*queue) (*queue, int) {
+	if !s.has(reserves) {
+		return nil, 0
+	}
+	for _, q := range both {
+		if q == nil {
+			continue
+		}
+		for i := range q.offers {
+			if q.offers[i].reserved == s.index {
+				return q, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// reserve makes an offer that still waits in its stream this stream's. It is false: the stream has to wait.
+// Where the two wait for one another it is true, and the offer is missing.
+func (c *Correlator) reserve(src *source, s *stream, b *wire.Batch, r *wire.Record, q *queue, at int) bool {
+	q.offers[at].reserved = s.index
+	s.flags |= reserves
+	s.wait.queue = q
+	c.awaits(src, s, b, r, waitTime)
+	if c.circle(s, q.offers[at].holder) {
+		q.offers[at].reserved = 0
+		s.flags &^= reserves
+		q.tainted = true
+		c.unwait(s)
+		return true
+	}
+	c.unheap(src, s)
+	return false
+}
+
+// meetLock finds the release that let in an acquire without an ordinal: "where a lock uses none, the k-th
+// acquire follows the release k-1". It is false if the acquire has to wait.
+func (c *Correlator) meetLock(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
+	q := c.lockOf(src, r)
+	if q.ordinals {
+		return true // it waited for nobody
+	}
+	q.senders.join(s.name)
+	q.tainted = q.tainted || s.has(gapped)
+	own, at := c.reservation(s, q)
+	if own == nil {
+		if !s.has(overdue) {
+			c.awaitsQueue(src, s, b, r, q)
+			return false
+		}
+		q.tainted = q.tainted || c.evicting
+		if q.acquires++; q.acquires == 1 {
+			return true
+		}
+		if at = q.from(0); at < 0 {
+			q.tainted = true
+			c.want(meetRelease, token{})
+			return true
+		}
+	}
+	c.want(meetRelease, token{})
+	if q.offers[at].id == 0 {
+		return c.reserve(src, s, b, r, q, at)
+	}
+	s.flags &^= reserves
+	o := q.take(c, at)
+	c.met(meetRelease, &o.info, q.tainted || q.senders.many)
+	return true
+}
+
+// awaitsQueue makes a stream wait until it is woken by a queue.
+func (c *Correlator) awaitsQueue(src *source, s *stream, b *wire.Batch, r *wire.Record, q *queue) {
+	s.wait.queue, s.wait.before, s.wait.after = q, 0, q.waiters
+	if q.waiters != 0 {
+		c.at(q.waiters).wait.before = s.index
+	}
+	q.waiters = s.index
+	c.awaits(src, s, b, r, waitQueue)
+}
+
+// usesOrdinals notes that a lock has ordinals: those of its acquires that have none waited for nobody.
+func (c *Correlator) usesOrdinals(src *source, r *wire.Record) {
+	if q := c.lockOf(src, r); !q.ordinals {
+		q.ordinals = true
+		for i := range q.offers {
+			if by := q.offers[i].reserved; by != 0 {
+				c.wake(c.at(by))
+			}
+		}
+		c.queues.offers -= len(q.offers)
+		q.offers = nil
+		c.wakeAll(&q.waiters)
+	}
+}
