@@ -26,7 +26,7 @@ type workload struct {
 
 func crashOptions(dir fsys, log *bytes.Buffer) Options {
 	return Options{
-		CommitInterval: 1, SegmentBytesMax: 6 << 10, RetainBytesMax: 18 << 10, fs: dir, now: func() time.Time { return time.Unix(1e9, 0) },
+		CommitInterval: 1, SegmentBytesMax: 6 << 10, fs: dir, now: func() time.Time { return time.Unix(1e9, 0) },
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 }
@@ -35,7 +35,9 @@ func crashOptions(dir fsys, log *bytes.Buffer) Options {
 func (l *workload) run(dir fsys, rounds int) {
 	var log bytes.Buffer
 	for round := range rounds {
-		w, err := Open("", crashOptions(dir, &log))
+		o := crashOptions(dir, &log)
+		o.RetainBytesMax = 18 << 10
+		w, err := Open("", o)
 		if err != nil {
 			return
 		}

@@ -157,6 +157,11 @@ func (l memLock) Close() error {
 func (d *memDir) Lock(string, string) (io.Closer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.fail != nil {
+		if err := d.fail("lock", lockName); err != nil {
+			return nil, err
+		}
+	}
 	if d.locked {
 		return nil, ErrLocked
 	}
@@ -308,9 +313,16 @@ func (h memHandle) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err, _ := d.change("sync", h.f.name); err != nil {
+		if !d.dead {
+			// As Linux does: what could not be written is forgotten, and the next sync does not try it again.
+			h.f.pending = nil
+		}
 		return err
 	}
-	h.f.synced, h.f.pending = slices.Clone(h.f.data), nil
+	for _, c := range h.f.pending {
+		h.f.synced = c.apply(h.f.synced, len(c.p))
+	}
+	h.f.pending = nil
 	return nil
 }
 
