@@ -26,6 +26,7 @@ func main() {
 	flag.Uint64Var(&c.Seed, "seed", 1, "what is ordered, and which calls over the network are slow")
 	flag.StringVar(&c.Events, "events", "", "record to this `file` of event lines")
 	flag.StringVar(&c.To, "to", "", "record to the server at this `address`")
+	flag.BoolVar(&c.Wait, "wait", false, "lose no event: wait when the recorder's buffers are full")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

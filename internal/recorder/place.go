@@ -13,7 +13,7 @@ import (
 const HomeDir = ".pastcone"
 
 // manifestFile is what makes a folder a recording.
-const manifestFile = "MANIFEST"
+const manifestFile = "manifest"
 
 // ErrNoRecording says that there is no recording where one was looked for.
 var ErrNoRecording = errors.New("no recording")

@@ -34,6 +34,7 @@ type Config struct {
 
 	Events string // record to this file of event lines
 	To     string // record to the server at this address
+	Wait   bool   // let the service wait when the recorder's buffers are full, in place of dropping events
 
 	WarehouseSlowEvery int64 // one count in so many is slow, on average; default 80
 	BankSlowEvery      int64 // one charge in so many is slow, on average; default 70
@@ -76,7 +77,11 @@ func (c *Config) complete() {
 func Run(ctx context.Context, c Config) (summary Summary, err error) {
 	c.complete()
 	if c.Events != "" || c.To != "" {
-		recorder, err := probe.Start(probe.Options{File: c.Events, Address: c.To, Source: "checkout"})
+		policy := probe.Drop
+		if c.Wait {
+			policy = probe.Wait
+		}
+		recorder, err := probe.Start(probe.Options{File: c.Events, Address: c.To, Source: "checkout", Policy: policy})
 		if err != nil {
 			return summary, err
 		}

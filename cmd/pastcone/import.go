@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pastcone/pastcone/client"
+	"github.com/pastcone/pastcone/internal/recorder"
+	"github.com/pastcone/pastcone/internal/render"
+	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/source/file"
+)
+
+// importing is one run of import.
+type importing struct {
+	s      *screen
+	out    string
+	to     string
+	strict bool
+	again  bool
+}
+
+func newImport(s *screen) *cobra.Command {
+	m := &importing{s: s}
+	c := &cobra.Command{
+		Use:   "import [-o REC] FILE...",
+		Short: "Import Go execution traces and event lines",
+		Long: `Imports Go execution traces (runtime/trace, flight recorder snapshots) and event lines (newline-delimited JSON), told apart by
+content, gzip or zstd or neither; - is the standard input. Without -o it makes a new recording here.
+
+A line that can not be used is reported with file, line and reason, kept in rejects.ndjson of the recording, and the rest
+goes on. The same file is not imported twice. An interrupt finishes what was read; nothing that was acknowledged is lost.`,
+		Example: `  pastcone import trace.out
+  pastcone import -o orders.rec events-*.ndjson.gz
+  producer | pastcone import -
+  pastcone import --to 127.0.0.1:7071 events.ndjson`,
+		Args: arguments(1, -1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if m.to != "" && m.out != "" {
+				return usagef("give -o or --to, not both")
+			}
+			if m.to != "" {
+				return m.send(c.Context(), args)
+			}
+			return m.record(c.Context(), args)
+		},
+	}
+	c.Flags().StringVarP(&m.out, "output", "o", "", "record into this `REC`, a new one or one that is there")
+	c.Flags().StringVar(&m.to, "to", "", "send to the server at this `ADDRESS` in place of recording here")
+	c.Flags().BoolVar(&m.strict, "strict", false, "stop at the first line that can not be used")
+	c.Flags().BoolVar(&m.again, "again", false, "import a file also if the recording has it already")
+	return c
+}
+
+// importDrain bounds how long the end of an import may take.
+const importDrain = 5 * time.Minute
+
+// record imports into a recording on this machine.
+func (m *importing) record(ctx context.Context, names []string) (err error) {
+	// Every file is looked at before the first is read: a wrong name costs no half-made recording.
+	for _, name := range names {
+		if name == file.StandardInput {
+			continue
+		}
+		f, err := file.Open(name)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
+	}
+	dir := m.out
+	if dir == "" {
+		if dir, err = recorder.NewPlace("import", time.Now()); err != nil {
+			return err
+		}
+	}
+	rec, err := recorder.Open(dir, recorder.Options{})
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range names {
+		if err := m.one(ctx, rec, name); err != nil {
+			failed = append(failed, err)
+			if ctx.Err() != nil || m.strict {
+				break
+			}
+		}
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	defer cancel()
+	failed = append(failed, rec.Close(within))
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("%w\n(what was read is in %s)", err, dir)
+	}
+	if !m.s.json {
+		fmt.Fprintf(m.s.out, "ask: pastcone why %s\n", dir)
+	}
+	return nil
+}
+
+// one imports one file as a source of its own.
+func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string) error {
+	sum, err := file.Sum(ctx, name)
+	if err != nil {
+		return err
+	}
+	fingerprint := ""
+	if sum != nil {
+		fingerprint = recorder.Fingerprint(sum)
+	}
+	if known, is := rec.Known(fingerprint); is && !m.again {
+		if known.Complete {
+			m.say(name, file.Summary{Format: known.Format}, "the recording has it already, as "+known.Name+"; --again imports it all the same")
+			return nil
+		}
+		return fmt.Errorf("%s: an earlier import of it was broken off after %d events; import it into a new recording, or with --again as a further source", name, known.Events)
+	}
+	f, err := file.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in, err := rec.Source(recorder.Spec{Name: sourceName(name), Format: f.Format(), Fingerprint: fingerprint, Finite: true})
+	if err != nil {
+		return err
+	}
+	bar := render.NewProgress(m.s.err, m.s.progress, "importing "+name)
+	began := time.Now()
+	summary, err := f.Read(ctx, file.Options{Strict: m.strict, Progress: func(bytes, events, rejected int64) {
+		bar.Set(bytes, f.Size(), fmt.Sprintf("%d events, %.0f k/s, %d rejected", events, float64(events)/1e3/time.Since(began).Seconds(), rejected))
+	}}, reporting{in, m.s})
+	bar.End()
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	defer cancel()
+	closing := in.Close(within, err == nil)
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%s: interrupted; %d events of it are recorded", name, summary.Events)
+	}
+	if err := errors.Join(err, closing); err != nil {
+		return err
+	}
+	note := summary.Note
+	if summary.Rejected > 0 {
+		note = fmt.Sprintf("see %s", filepath.Join(rec.Dir(), "rejects.ndjson"))
+	}
+	m.say(name, summary, note)
+	return nil
+}
+
+func sourceName(name string) string {
+	if name == file.StandardInput {
+		return "standard input"
+	}
+	return name
+}
+
+// send hands the files to a server.
+func (m *importing) send(ctx context.Context, names []string) error {
+	for _, name := range names {
+		f, err := file.Open(name)
+		if err != nil {
+			return err
+		}
+		err = m.sendOne(ctx, f)
+		_ = f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *importing) sendOne(ctx context.Context, f *file.File) error {
+	// The session is named after the content: the same file sent again, also after a broken connection or a restart
+	// on either side, is recognised by the server event by event.
+	sum, err := file.Sum(ctx, f.Name())
+	if err != nil {
+		return err
+	}
+	options := client.SenderOptions{Source: sourceName(f.Name()), Format: f.Format()}
+	if sum != nil {
+		options.Session = recorder.Fingerprint(sum)
+	}
+	sender, err := client.NewSender(ctx, m.to, options)
+	if err != nil {
+		return fmt.Errorf("the server at %s: %w", m.to, err)
+	}
+	bar := render.NewProgress(m.s.err, m.s.progress, "sending "+f.Name())
+	summary, err := f.Read(ctx, file.Options{Strict: m.strict, Progress: func(bytes, events, rejected int64) {
+		bar.Set(bytes, f.Size(), fmt.Sprintf("%d events, %d rejected", events, rejected))
+	}}, sender.Sink(func(r source.Rejected) error {
+		fmt.Fprintln(m.s.err, "rejected:", r.Error())
+		return nil
+	}))
+	bar.End()
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	defer cancel()
+	if err := errors.Join(err, sender.Close(within)); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	note := "durable at " + m.to
+	if n := sender.Stats().Rejected; n > 0 {
+		note += fmt.Sprintf("; %d events the server could not use, or had already", n)
+	}
+	m.say(f.Name(), summary, note)
+	return nil
+}
+
+// reportMax is how many rejected lines are shown; all are in the rejects file.
+const reportMax = 10
+
+// reporting shows the first rejects to the person while they are kept.
+type reporting struct {
+	*recorder.Input
+	s *screen
+}
+
+// Reject shows and keeps a reject.
+func (r reporting) Reject(why source.Rejected) error {
+	if n := r.Rejects(); n < reportMax {
+		fmt.Fprintln(r.s.err, "rejected:", why.Error())
+	} else if n == reportMax {
+		fmt.Fprintln(r.s.err, "rejected: more, which are in the rejects file only")
+	}
+	return r.Input.Reject(why)
+}
+
+// say tells what became of a file.
+func (m *importing) say(name string, summary file.Summary, note string) {
+	if m.s.json {
+		_ = json.NewEncoder(m.s.out).Encode(struct {
+			Type string `json:"type"`
+			File string `json:"file"`
+			file.Summary
+			Note string `json:"note,omitempty"`
+		}{"import", name, summary, note})
+		return
+	}
+	text := fmt.Sprintf("%s: %s, %d events", name, summary.Format, summary.Events)
+	if summary.Rejected > 0 {
+		text += fmt.Sprintf(", %d rejected", summary.Rejected)
+	}
+	if note != "" {
+		text += "; " + note
+	}
+	fmt.Fprintln(m.s.out, text)
+}

@@ -1,0 +1,276 @@
+// Package answer takes a question as a command or a server gets it, asks the recording, and writes the answer as text
+// for people or as lines of JSON. The command line and the server answer with the same code, so they never differ.
+//
+// In the plan's words this is the front of the QueryCoordinator.
+package answer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/query"
+	"github.com/pastcone/pastcone/internal/render"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// Sources is what a recording knows of its sources, in the order of their numbers.
+type Sources []render.Source
+
+// Names gives the names of the sources by number.
+func (s Sources) Names() map[wire.SourceID]string {
+	names := make(map[wire.SourceID]string, len(s))
+	for i := range s {
+		names[s[i].ID] = s[i].Name
+	}
+	return names
+}
+
+// Question is one question. Its JSON form is the arguments of a query in the protocol.
+type Question struct {
+	Op      string   `json:"op"`                // one of Ops
+	Events  []string `json:"events,omitempty"`  // EVENT arguments: ids, queries with one answer, first:…, last:…
+	Query   string   `json:"query,omitempty"`   // of find
+	Depth   int      `json:"depth,omitempty"`   // of future and why; 0: the default
+	Width   int      `json:"width,omitempty"`   // of future: effects shown of an event; 0: the default
+	Limit   int      `json:"limit,omitempty"`   // of find: hits; 0: no bound
+	Reverse bool     `json:"reverse,omitempty"` // of find: newest first
+	All     bool     `json:"all,omitempty"`     // leave nothing out
+
+	Timeout time.Duration `json:"timeout,omitempty"` // ns; 0: the asker's deadline only
+	JSON    bool          `json:"json,omitempty"`
+	Columns int           `json:"columns,omitempty"` // of the asker's screen; 0: 100
+	Color   bool          `json:"color,omitempty"`
+	// Recording stands behind the commands that an answer suggests.
+	Recording string `json:"recording,omitempty"`
+}
+
+// Ops are the questions that there are, and how many EVENT arguments each takes at least and at most.
+var Ops = map[string]struct{ Least, Most int }{
+	"why": {0, 1}, "future": {1, 1}, "relate": {2, 2}, "show": {1, 1}, "find": {0, 0}, "stats": {0, 0},
+}
+
+// The bounds of a question; what comes over a network is not trusted.
+const (
+	DepthMax    = 100_000
+	WidthMax    = 10_000
+	TextBytes   = 64 << 10
+	TimeoutMost = 10 * time.Minute
+)
+
+// ErrQuestion says that a question is not one.
+var ErrQuestion = errors.New("not understood")
+
+// ErrNoAnswer says that a question has no answer: nothing matched.
+var ErrNoAnswer = errors.New("no answer")
+
+// Check fails with ErrQuestion, and says what is wrong.
+func (q *Question) Check() error {
+	op, ok := Ops[q.Op]
+	if !ok {
+		names := make([]string, 0, len(Ops))
+		for name := range Ops {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("%w: there is no question %q; there are %s", ErrQuestion, q.Op, strings.Join(names, ", "))
+	}
+	if n := len(q.Events); n < op.Least || n > op.Most {
+		return fmt.Errorf("%w: %s takes %d to %d events, not %d", ErrQuestion, q.Op, op.Least, op.Most, n)
+	}
+	for _, text := range append([]string{q.Query}, q.Events...) {
+		if len(text) > TextBytes {
+			return fmt.Errorf("%w: a query of %d bytes; at most %d are read", ErrQuestion, len(text), TextBytes)
+		}
+	}
+	for _, b := range [...]struct {
+		name       string
+		value, max int64
+	}{
+		{"depth", int64(q.Depth), DepthMax}, {"width", int64(q.Width), WidthMax}, {"limit", int64(q.Limit), 1 << 40},
+		{"timeout", int64(q.Timeout), int64(TimeoutMost)}, {"columns", int64(q.Columns), 10_000},
+	} {
+		if b.value < 0 || b.value > b.max {
+			return fmt.Errorf("%w: %s is %d: it must be from 0 to %d", ErrQuestion, b.name, b.value, b.max)
+		}
+	}
+	return nil
+}
+
+// Answer writes the answer to w. It fails with ErrQuestion, with a
+// *query.SyntaxError, with ErrNoAnswer, or as reading failed.
+func Answer(ctx context.Context, r query.Reader, sources Sources, q *Question, w io.Writer) error {
+	if err := q.Check(); err != nil {
+		return err
+	}
+	if q.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.Timeout)
+		defer cancel()
+	}
+	a := &asked{
+		Question: q, ctx: ctx, r: r, w: w, sources: sources,
+		style: render.Style{Width: q.Columns, Color: q.Color, Recording: q.Recording, All: q.All},
+		o:     query.Options{Sources: sources.Names(), Descending: q.Reverse, HitsMax: q.Limit},
+	}
+	if len(sources) > 1 {
+		a.style.Sources = a.o.Sources
+	}
+	switch q.Op {
+	case "why":
+		return a.why()
+	case "future":
+		return a.future()
+	case "relate":
+		return a.relate()
+	case "show":
+		return a.show()
+	case "find":
+		return a.find()
+	}
+	return a.stats()
+}
+
+// asked is a question being answered.
+type asked struct {
+	*Question
+	ctx     context.Context
+	r       query.Reader
+	w       io.Writer
+	sources Sources
+	style   render.Style
+	o       query.Options
+}
+
+// event resolves the EVENT argument of that index.
+func (a *asked) event(i int) (event.ID, error) {
+	id, err := query.Resolve(a.ctx, a.r, a.Events[i], query.Options{Sources: a.o.Sources})
+	var none *query.NoEventError
+	var several *query.AnswerError
+	if errors.As(err, &none) || errors.As(err, &several) {
+		return 0, fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	return id, err
+}
+
+// show1 writes an answer in the form that was asked for.
+func show1[T any](a *asked, v T, text, lines func(io.Writer, T, render.Style) error) error {
+	if a.JSON {
+		return lines(a.w, v, a.style)
+	}
+	return text(a.w, v, a.style)
+}
+
+// why explains an event. Without one it explains the last error; if there is none, it suggests events to ask about.
+func (a *asked) why() error {
+	if len(a.Events) == 0 {
+		suggestions, err := query.Suggest(a.ctx, a.r, query.Options{Sources: a.o.Sources})
+		if err != nil {
+			return err
+		}
+		if len(suggestions) == 0 {
+			return fmt.Errorf("%w: nothing is recorded yet", ErrNoAnswer)
+		}
+		if suggestions[0].Reason != query.LastError {
+			return show1(a, suggestions, render.Suggest, render.SuggestJSON)
+		}
+		a.Events = []string{suggestions[0].Row.Event.ID.String()}
+	}
+	id, err := a.event(0)
+	if err != nil {
+		return err
+	}
+	chain, err := query.Why(a.ctx, a.r, id, query.WhyOptions{DepthMax: a.Depth})
+	if err != nil {
+		return err
+	}
+	return show1(a, chain, render.Why, render.WhyJSON)
+}
+
+func (a *asked) future() error {
+	id, err := a.event(0)
+	if err != nil {
+		return err
+	}
+	tree, err := query.Future(a.ctx, a.r, id, query.FutureOptions{DepthMax: a.Depth, WidthMax: a.Width})
+	if err != nil {
+		return err
+	}
+	return show1(a, tree, render.Future, render.FutureJSON)
+}
+
+func (a *asked) relate() error {
+	first, err := a.event(0)
+	if err != nil {
+		return err
+	}
+	second, err := a.event(1)
+	if err != nil {
+		return err
+	}
+	relation, err := query.Relate(a.ctx, a.r, first, second, query.RelateOptions{})
+	if err != nil {
+		return err
+	}
+	return show1(a, relation, render.Relate, render.RelateJSON)
+}
+
+func (a *asked) show() error {
+	id, err := a.event(0)
+	if err != nil {
+		return err
+	}
+	detail, err := query.Show(a.ctx, a.r, id, query.ShowOptions{})
+	if err != nil {
+		return err
+	}
+	return show1(a, detail, render.Show, render.ShowJSON)
+}
+
+func (a *asked) stats() error {
+	statistics, err := query.Stats(a.ctx, a.r, query.Options{Sources: a.o.Sources})
+	if err != nil {
+		return err
+	}
+	if err := show1(a, statistics, render.Stats, render.StatsJSON); err != nil {
+		return err
+	}
+	return show1(a, []render.Source(a.sources), render.Sources, render.SourcesJSON)
+}
+
+// table is what find writes to: one line a hit, then the summary.
+type table interface {
+	Hit(*query.Hit) error
+	End(query.Summary) error
+}
+
+func (a *asked) find() error {
+	q, err := query.Parse(a.Query)
+	if err != nil {
+		return err
+	}
+	var t table = render.NewFind(a.w, q, a.style)
+	if a.JSON {
+		t = render.NewFindJSON(a.w, q, a.style)
+	}
+	given := 0
+	summary, err := query.Run(a.ctx, a.r, q, a.o, func(h *query.Hit) error {
+		given++
+		return t.Hit(h)
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.End(summary); err != nil {
+		return err
+	}
+	if given == 0 && !summary.Cut {
+		return fmt.Errorf("%w: no event matches %s", ErrNoAnswer, a.Query)
+	}
+	return nil
+}

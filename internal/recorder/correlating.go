@@ -1,0 +1,225 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/correlate"
+	"github.com/pastcone/pastcone/internal/store"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// sequencer is the one goroutine that owns the correlator: it adds batches in the order in which the pool delivers
+// them, and publishes the blocks that come out.
+//
+// Invariants: only its goroutine touches the correlator, and only it calls store.Publish, so ids are dense and in order;
+// every block that was published is pushed to the writing pool, exactly once.
+type sequencer struct {
+	r    *Recorder
+	ctx  context.Context // over when what is left shall be given up
+	jobs chan job
+	done chan struct{} // closed when the goroutine has ended
+
+	c      *correlate.Correlator
+	inside map[wire.SourceID]int  // events that the correlator holds
+	open   map[wire.SourceID]bool // sources that have begun and not ended; true: finite
+}
+
+// job is one thing for the sequencer to do: add a batch, or anything else that must not overtake batches.
+type job struct {
+	batch *wire.Batch
+	in    *Input
+	do    func(*correlate.Correlator)
+}
+
+func (s *sequencer) run() {
+	defer close(s.done)
+	tick := time.NewTicker(s.r.o.BlockInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case j, more := <-s.jobs:
+			if !more {
+				s.guard(nil, func() { s.c.Finish() })
+				return
+			}
+			s.work(j)
+		case now := <-tick.C:
+			s.guard(nil, func() {
+				s.c.Tick(now.UnixNano())
+				s.c.Flush()
+			})
+		}
+	}
+}
+
+func (s *sequencer) work(j job) {
+	if j.batch == nil {
+		s.guard(nil, func() { j.do(s.c) })
+		return
+	}
+	n, src, arrived := j.batch.Len(), j.batch.Source, j.batch.Arrived
+	s.inside[src] += n
+	s.guard(j.batch, func() { s.c.Add(j.batch) })
+	s.r.correlated.Add(uint64(n)) // #nosec G115 -- a length
+	s.r.latency.correlated.Record(time.Duration(time.Now().UnixNano() - arrived))
+	j.in.arrived()
+}
+
+// guard runs f, and survives its panic: the correlator is made anew and goes on behind what it had emitted. What it held
+// is lost and counted as rejected, its streams have holes there, which become gaps; the batch that it panicked on goes
+// to the dead letters.
+func (s *sequencer) guard(b *wire.Batch, f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		stack := debug.Stack()
+		err := fmt.Errorf("the correlator panicked: %v", p)
+		s.r.crashes.Add(1)
+		s.r.log.Error("correlate: restarted after a panic", "panic", p, "stack", string(stack))
+		if b != nil {
+			s.r.bury(b, err, stack)
+		}
+		for src, n := range s.inside {
+			s.r.ledger.Reject(src, n, ReasonCorrelator)
+		}
+		clear(s.inside)
+		s.start()
+	}()
+	f()
+}
+
+// start makes a correlator that goes on where the recording ends.
+func (s *sequencer) start() {
+	s.c = correlate.New(correlate.Options{
+		Table: s.r.store.Table(), FirstID: s.r.store.NextID(), Lateness: s.r.o.Lateness,
+		MemoryBytesMax: s.r.o.CorrelatorBytesMax,
+	}, s)
+	s.r.correlator.Store(s.c)
+	for src, finite := range s.open {
+		s.c.Open(src, finite)
+	}
+	s.r.store.Tails(func(t wire.Tail) bool {
+		s.c.Resume(t)
+		return true
+	})
+}
+
+// Emit publishes a block and passes it on to be written. It blocks while the store has no room: that is the
+// back-pressure of a slow or full disk.
+func (s *sequencer) Emit(b *wire.Block) {
+	account := blockAccount{end: b.Base + event.ID(len(b.Rows)), arrived: b.Arrived} // #nosec G115 -- a count
+	for i := range b.Rows {
+		row := &b.Rows[i]
+		if row.Kind == event.KindGap {
+			account.gaps++
+			continue // made by the correlator, never accepted
+		}
+		account.add(row.Source)
+	}
+	account.settle(func(src wire.SourceID, n int) { s.inside[src] -= n })
+	for wait := fullDiskWaitLeast; ; wait = min(2*wait, fullDiskWaitMost) {
+		err := s.r.store.Publish(s.ctx, b)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrNoSpace) || s.ctx.Err() != nil {
+			s.r.fail(fmt.Errorf("publishing events %d to %d: %w", b.Base, account.end-1, err))
+			account.settle(func(src wire.SourceID, n int) { s.r.ledger.Reject(src, n, ReasonStore) })
+			return
+		}
+		s.r.setBlocked(err)
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	s.r.setBlocked(nil)
+	s.r.awaitDurable(account)
+	if err := s.r.blocks.Push(s.ctx, b); err != nil {
+		s.r.fail(fmt.Errorf("handing events %d to %d to the writers: %w", b.Base, account.end-1, err))
+	}
+}
+
+// How long a full disk is waited for between two tries.
+const (
+	fullDiskWaitLeast = 10 * time.Millisecond
+	fullDiskWaitMost  = time.Second
+)
+
+// Reject counts an event that the correlator could not place, and keeps it in the rejects file.
+func (s *sequencer) Reject(src wire.SourceID, stream wire.Name, b *wire.Batch, rec *wire.Record, why correlate.Reason) {
+	s.inside[src]--
+	s.r.ledger.Reject(src, 1, why.String())
+	s.r.keepReject(src, stream, b, rec, why.String())
+}
+
+// blockAccount remembers whose events a block holds, until it is durable.
+type blockAccount struct {
+	end     event.ID // one more than its last id
+	arrived int64
+	gaps    int
+	sources []sourceCount
+}
+
+type sourceCount struct {
+	src wire.SourceID
+	n   int
+}
+
+// add counts one event. A block holds few sources, and runs of one: the last is looked at first.
+func (a *blockAccount) add(src wire.SourceID) {
+	for i := len(a.sources) - 1; i >= 0; i-- {
+		if a.sources[i].src == src {
+			a.sources[i].n++
+			return
+		}
+	}
+	a.sources = append(a.sources, sourceCount{src, 1})
+}
+
+func (a *blockAccount) settle(move func(wire.SourceID, int)) {
+	for _, c := range a.sources {
+		move(c.src, c.n)
+	}
+}
+
+// awaitDurable remembers a published block until the store says that it is durable.
+func (r *Recorder) awaitDurable(a blockAccount) {
+	r.mu.Lock()
+	r.undurable = append(r.undurable, a)
+	r.mu.Unlock()
+}
+
+// durable settles the blocks that end at or before end: the store calls it after each commit.
+func (r *Recorder) durable(end event.ID) {
+	now := time.Now().UnixNano()
+	r.mu.Lock()
+	n := 0
+	for n < len(r.undurable) && r.undurable[n].end <= end {
+		n++
+	}
+	settled := r.undurable[:n:n]
+	r.undurable = r.undurable[n:]
+	r.mu.Unlock()
+	for i := range settled {
+		a := &settled[i]
+		a.settle(r.ledger.Store)
+		r.gaps.Add(uint64(a.gaps)) // #nosec G115 -- a count
+		if a.arrived > 0 {
+			r.latency.durable.Record(time.Duration(now - a.arrived))
+		}
+	}
+	if n > 0 { // behind the moves in the ledger, which waitSettled looks at
+		r.mu.Lock()
+		close(r.committed)
+		r.committed = make(chan struct{})
+		r.mu.Unlock()
+	}
+}

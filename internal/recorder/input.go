@@ -1,0 +1,119 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pastcone/pastcone/internal/pipeline"
+	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/store"
+	"github.com/pastcone/pastcone/internal/wire"
+)
+
+// ErrClosed says that an input, or its recorder, takes nothing any more.
+var ErrClosed = errors.New("the recorder is closed")
+
+// Input is one source's way into the recording: what it pushes is accepted, and from then on in the ledger. It is a
+// [source.Sink]. Its methods are safe for concurrent use.
+type Input struct {
+	r    *Recorder
+	info store.SourceInfo
+	base pipeline.Account // of the source in the ledger when this input was opened: what it has had before
+
+	mu       sync.Mutex
+	settled  sync.Cond // signalled when underway gets smaller
+	underway int       // batches that were accepted and have not reached the correlator, or been dropped
+	closed   bool
+}
+
+var _ source.Sink = (*Input)(nil)
+
+// ID gives the number of the source in the recording.
+func (in *Input) ID() wire.SourceID { return in.info.ID }
+
+// Table interns the names of the batches.
+func (in *Input) Table() *wire.Table { return in.r.store.Table() }
+
+// Push hands a batch over. It blocks while the flow is full, unless the ring's policy is to drop.
+func (in *Input) Push(ctx context.Context, b *wire.Batch) error {
+	if b.Len() == 0 {
+		if b.Done != nil {
+			b.Done(0)
+		}
+		return nil
+	}
+	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		return ErrClosed
+	}
+	in.underway++
+	in.mu.Unlock()
+
+	b.Source = in.info.ID
+	if b.Arrived == 0 {
+		b.Arrived = time.Now().UnixNano()
+	}
+	n := b.Len()
+	in.r.ledger.Accept(in.info.ID, n)
+	if err := in.r.ring.Push(ctx, b); err != nil {
+		in.r.ledger.Withdraw(in.info.ID, n) // it was never ours: the caller still has it
+		in.arrived()
+		return fmt.Errorf("source %q: %w", in.info.Name, err)
+	}
+	return nil
+}
+
+// arrived says that one batch is no longer between the input and the correlator.
+func (in *Input) arrived() {
+	in.mu.Lock()
+	in.underway--
+	in.settled.Broadcast()
+	in.mu.Unlock()
+}
+
+// Reject counts one input that could not be used, and keeps it in the recording's rejects file.
+func (in *Input) Reject(why source.Rejected) error {
+	in.r.ledger.AcceptRejected(in.info.ID, 1, ReasonUnreadable)
+	return in.r.rejects.Add(why)
+}
+
+// Rejects gives how many inputs were rejected up to now.
+func (in *Input) Rejects() uint64 {
+	return since(in.r.ledger.Account(in.info.ID), in.base).RejectedBy[ReasonUnreadable]
+}
+
+// Close ends the input. complete says that the source was read to its end; it is kept in the manifest, so that the same
+// file is not imported twice. Close returns when every event of the input is durable, or ctx is over.
+func (in *Input) Close(ctx context.Context, complete bool) error {
+	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		return nil
+	}
+	in.closed = true
+	stop := context.AfterFunc(ctx, func() {
+		in.mu.Lock()
+		in.settled.Broadcast()
+		in.mu.Unlock()
+	})
+	defer stop()
+	for in.underway > 0 && ctx.Err() == nil {
+		in.settled.Wait()
+	}
+	left := in.underway
+	in.mu.Unlock()
+	if left > 0 {
+		return fmt.Errorf("source %q: %d batches had not been correlated: %w", in.info.Name, left, ctx.Err())
+	}
+	if err := in.r.endSource(ctx, in.info.ID); err != nil {
+		return err
+	}
+	if err := in.r.waitSettled(ctx, in.info.ID); err != nil {
+		return fmt.Errorf("source %q: %w", in.info.Name, err)
+	}
+	return in.r.finishSource(in, complete)
+}

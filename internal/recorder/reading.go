@@ -1,0 +1,47 @@
+package recorder
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pastcone/pastcone/internal/answer"
+	"github.com/pastcone/pastcone/internal/query"
+	"github.com/pastcone/pastcone/internal/store"
+)
+
+// Recording is a recording that is only read; it may be one that is being written at the moment.
+type Recording struct {
+	dir    string
+	reader *store.Reader
+}
+
+// Read opens the recording that the user means for reading: see Find.
+func Read(dir string) (*Recording, error) {
+	dir, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := store.OpenReader(dir)
+	if err != nil {
+		return nil, fmt.Errorf("recording %s: %w", dir, err)
+	}
+	return &Recording{dir, reader}, nil
+}
+
+// Dir gives its directory.
+func (r *Recording) Dir() string { return r.dir }
+
+// Snapshot gives everything that is committed now. Close it after use.
+func (r *Recording) Snapshot() (query.Reader, error) { return r.reader.Fresh() }
+
+// Sources tells of the recording's sources, as far as the manifest knows.
+func (r *Recording) Sources() answer.Sources { return sourcesOf(r.reader.Sources()) }
+
+// Close closes it.
+func (r *Recording) Close() error { return r.reader.Close() }
+
+// Verify checks every checksum and every invariant of a recording. progress is called now and then, with the bytes checked
+// and in all, and the events.
+func Verify(ctx context.Context, dir string, progress func(done, all int64, events uint64)) (store.Report, error) {
+	return store.Verify(ctx, dir, func(p store.Progress) { progress(p.Bytes, p.BytesAll, p.Events) })
+}

@@ -1,0 +1,147 @@
+// Package file reads a file of any format that Pastcone knows, told apart by its content, into a sink.
+//
+// In the plan's words this is the Ingestor's front door for what was captured elsewhere.
+package file
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/source/detect"
+	"github.com/pastcone/pastcone/internal/source/gotrace"
+	"github.com/pastcone/pastcone/internal/source/ndjson"
+)
+
+// StandardInput is the name that stands for the standard input.
+const StandardInput = "-"
+
+// Options say how to read.
+type Options struct {
+	Strict   bool                                // stop at the first input that can not be used
+	Progress func(bytes, events, rejected int64) // called now and then; must not block
+}
+
+// Summary says what was read.
+type Summary struct {
+	Format   string `json:"format"`
+	Bytes    int64  `json:"bytes"` // of the file as it is
+	Events   int64  `json:"events"`
+	Rejected int64  `json:"rejected"`
+	Note     string `json:"note,omitempty"` // what a person should know about it
+}
+
+// File is an opened input.
+type File struct {
+	name  string
+	file  *os.File
+	input *detect.Input
+	size  int64 // 0: unknown
+}
+
+// Open opens a file and finds out what it is. The error names the file.
+func Open(name string) (*File, error) {
+	f := &File{name: name, file: os.Stdin}
+	if name != StandardInput {
+		var err error
+		if f.file, err = os.Open(name); err != nil { // #nosec G304 -- the user names it
+			return nil, err
+		}
+		info, err := f.file.Stat()
+		if err == nil && info.IsDir() {
+			err = errors.New("this is a folder: name the files in it")
+		}
+		if err != nil {
+			_ = f.file.Close()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		f.size = info.Size()
+	}
+	var err error
+	if f.input, err = detect.Open(f.file); err != nil {
+		_ = f.file.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
+
+// Name gives the name as the user wrote it.
+func (f *File) Name() string { return f.name }
+
+// Format gives what the file is.
+func (f *File) Format() string { return f.input.Format.String() }
+
+// Size gives the size in bytes, 0 if it is unknown.
+func (f *File) Size() int64 { return f.size }
+
+// Close closes it.
+func (f *File) Close() error {
+	f.input.Close()
+	if f.name == StandardInput {
+		return nil
+	}
+	return f.file.Close()
+}
+
+// Read reads the file to its end.
+func (f *File) Read(ctx context.Context, o Options, sink source.Sink) (Summary, error) {
+	s := Summary{Format: f.Format()}
+	progress := func(events, rejected int64) {
+		s.Events, s.Rejected, s.Bytes = events, rejected, f.input.BytesRead()
+		if o.Progress != nil {
+			o.Progress(s.Bytes, events, rejected)
+		}
+	}
+	var err error
+	switch f.input.Format {
+	case detect.EventLines:
+		var stats ndjson.Stats
+		stats, err = ndjson.Read(ctx, f.input, f.name, ndjson.Options{
+			Strict: o.Strict, Progress: func(s ndjson.Stats) { progress(s.Events, s.Rejected) },
+		}, sink)
+		progress(stats.Events, stats.Rejected)
+	case detect.GoTrace:
+		var stats gotrace.Stats
+		stats, err = gotrace.Read(ctx, f.input, f.name, gotrace.Options{
+			Progress: func(s gotrace.Stats) { progress(s.Events, 0) },
+		}, sink)
+		progress(stats.Events, 0)
+		if err == nil && !stats.WallClock {
+			s.Note = "its times count from its first event: the trace does not say when it was made"
+		}
+	default:
+		err = fmt.Errorf("%s: %s: no reader for it", f.name, f.Format())
+	}
+	return s, err
+}
+
+// Sum gives the SHA-256 of a file's content; the standard input has none.
+func Sum(ctx context.Context, name string) ([]byte, error) {
+	if name == StandardInput {
+		return nil, nil
+	}
+	f, err := os.Open(name) // #nosec G304 -- the user names it
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n, err := f.Read(buffer)
+		sum.Write(buffer[:n])
+		if errors.Is(err, io.EOF) {
+			return sum.Sum(nil), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+}
