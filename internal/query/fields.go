@@ -33,6 +33,7 @@ const (
 	fieldEmpty
 	fieldClosed
 	fieldTakes
+	fieldInferred
 	fieldBackground
 	fieldParent
 	fieldCorrelation
@@ -89,6 +90,7 @@ var fieldTable = [...]fieldInfo{
 	{fieldEmpty, "empty", typeBoolean, wire.ColFlags, "a message without content"},
 	{fieldClosed, "closed", typeBoolean, wire.ColFlags, "a receive that found its channel closed"},
 	{fieldTakes, "takes", typeBoolean, wire.ColFlags, "its source says whether the receive takes on work"},
+	{fieldInferred, "inferred", typeBoolean, wire.ColFlags, "its source inferred where the receive comes from"},
 	{fieldData, "data", typeData, wire.ColData, "its further values: data.user.id, data.items.0"},
 	{fieldEventID, "id", typeInteger, 0, "its number in the recording"},
 	{fieldParent, "parent", typeInteger, wire.ColParent, "the id of the event on whose behalf it happened"},

@@ -81,7 +81,8 @@ func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, e
 	if err != nil {
 		return 0, err
 	}
-	if len(ids) == 1 && (most == 1 || !sum.More && !sum.Cut) {
+	// A second answer would have come as well: the bound is above one, or the query is content with one.
+	if len(ids) == 1 && (most == 1 || !sum.Cut) {
 		return ids[0], nil
 	}
 	if sum.Cut {

@@ -61,10 +61,10 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 		_, err = Run(ctx, r, q, o, do)
 		return err
 	}
-	last := func(kind event.Kind, reason Reason) error {
+	last := func(condition string, reason Reason) error {
 		var id event.ID
 		n := uint64(0)
-		if err := ask("{ kind = "+kind.String()+" } | count(), max(id)", func(h *Hit) error {
+		if err := ask("{ "+condition+" } | count(), max(id)", func(h *Hit) error {
 			n, id = uint64(h.Values[0].Whole), event.ID(h.Values[1].Whole) // #nosec G115 -- a count and an id
 			return nil
 		}); err != nil || id == 0 {
@@ -72,7 +72,12 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 		}
 		return add(id, reason, 0, n)
 	}
-	if err := last(event.KindError, LastError); err != nil {
+	// An error of a request or a job before one of the background: that one is who somebody waited for.
+	err := last("kind = error && background = false", LastError)
+	if err == nil && len(all) == 0 {
+		err = last("kind = error", LastError)
+	}
+	if err != nil {
 		return nil, err
 	}
 	// The returns of calls that are declared roots.
@@ -90,7 +95,7 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 			return nil, err
 		}
 	}
-	return all, last(event.KindGap, LastGap)
+	return all, last("kind = gap", LastGap)
 }
 
 const waitKinds = 1<<event.KindReceive | 1<<event.KindAcquire | 1<<event.KindWake

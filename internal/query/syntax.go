@@ -48,9 +48,20 @@ func (e *SyntaxError) Error() string {
 		b.WriteString(": " + e.Hint)
 	}
 	fmt.Fprintf(&b, "\n  %s%s%s%s%s\n  ", lead, printable(before), printable(marked), printable(after), tail)
-	b.WriteString(strings.Repeat(" ", utf8.RuneCountInString(lead)+utf8.RuneCountInString(printable(before))))
-	b.WriteString(strings.Repeat("^", max(1, utf8.RuneCountInString(printable(marked)))))
+	b.WriteString(strings.Repeat(" ", columns(lead)+columns(printable(before))))
+	b.WriteString(strings.Repeat("^", max(1, columns(printable(marked)))))
 	return b.String()
+}
+
+// columns gives how many columns of a terminal a text takes: two for the wide letters of East Asia.
+func columns(s string) (n int) {
+	for _, r := range s {
+		n++
+		if r >= 0x1100 && (r <= 0x115f || r >= 0x2e80 && r <= 0xa4cf || r >= 0xac00 && r <= 0xd7a3 || r >= 0xff00 && r <= 0xff60) {
+			n++
+		}
+	}
+	return n
 }
 
 // printable keeps a terminal in order: one column a rune, whatever was typed.

@@ -197,7 +197,7 @@ func (g *getter) value(c *wire.Columns, i int) Value {
 		return textValue(g.table.NameOf(c.Child[i]))
 	case fieldMessage, fieldRef, fieldCause:
 		return g.rare(c.ExtOf(i))
-	case fieldRoot, fieldEmpty, fieldClosed, fieldBackground, fieldTakes:
+	case fieldRoot, fieldEmpty, fieldClosed, fieldBackground, fieldTakes, fieldInferred:
 		return flagValue(g.field.id, c.Flags[i])
 	case fieldParent:
 		return wholeValue(uint64(c.Parent[i]))
@@ -244,6 +244,8 @@ func flagValue(id fieldID, f wire.Flags) Value {
 		return boolValue(f&wire.FlagEmpty != 0)
 	case fieldClosed:
 		return boolValue(f&wire.FlagClosed != 0)
+	case fieldInferred:
+		return boolValue(f&wire.FlagInferred != 0)
 	case fieldTakes:
 		if f&(wire.FlagTakes|wire.FlagTakesNot) == 0 {
 			return Value{}
