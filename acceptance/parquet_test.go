@@ -46,10 +46,10 @@ func TestParquet_DuckDBReadsAnExport(t *testing.T) {
 	for _, column := range answers["schema"] {
 		types[column["column_name"].(string)] = column["column_type"].(string)
 	}
-	for column, want := range map[string]string{"id": "BIGINT", "stream": "VARCHAR", "time": "TIMESTAMP WITH TIME ZONE", "kind": "VARCHAR",
+	for column, want := range map[string]string{"id": "BIGINT", "stream": "VARCHAR", "time": "TIMESTAMP_NS", "kind": "VARCHAR",
 		"takes": "BOOLEAN", "cause": "VARCHAR[]", "position": "INTEGER", "data": "VARCHAR", "duration": "BIGINT",
 		"causes": "STRUCT(id BIGINT, kind VARCHAR, confidence VARCHAR, p DOUBLE)[]"} {
-		if got := types[column]; got != want && !(column == "time" && got == "TIMESTAMP_NS") {
+		if got := types[column]; got != want {
 			t.Errorf("column %s is %q, want %q", column, got, want)
 		}
 	}

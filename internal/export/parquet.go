@@ -34,7 +34,7 @@ type parquetRow struct {
 	Stream string `parquet:"stream,dict"`
 	Source int32  `parquet:"source,dict"`
 	Seq    int64  `parquet:"seq,delta"`
-	Time   int64  `parquet:"time,delta,timestamp(nanosecond:utc)"`
+	Time   int64  `parquet:"time,delta,timestamp(nanosecond:local)"` // DuckDB cuts one with a zone to microseconds
 	Kind   string `parquet:"kind,dict"`
 
 	Func    string   `parquet:"func,optional,dict"`
