@@ -116,6 +116,6 @@ func demo(ctx context.Context, s *screen, config checkout.Config) (err error) {
 	books := rec.Books().All
 	fmt.Fprintf(s.err, "recorded %d events in %.1f s, all durable; now: why did the last request fail?\n\n", books.Stored, time.Since(began).Seconds())
 
-	a := &asking{s: s, q: answer.Question{Op: "why"}, timeout: time.Minute}
+	a := &asking{s: s, q: answer.Question{Op: "why", Events: []string{"last:{ kind = error && background = false }"}}, timeout: time.Minute}
 	return a.ask(ctx, dir)
 }
