@@ -25,6 +25,7 @@ type sequencer struct {
 	done chan struct{} // closed when the goroutine has ended
 
 	c      *correlate.Correlator
+	add    func(*correlate.Correlator, *wire.Batch) // in tests another than its Add
 	inside map[wire.SourceID]int  // events that the correlator holds
 	open   map[wire.SourceID]bool // sources that have begun and not ended; true: finite
 }
@@ -64,7 +65,7 @@ func (s *sequencer) work(j job) {
 	}
 	n, src, arrived := j.batch.Len(), j.batch.Source, j.batch.Arrived
 	s.inside[src] += n
-	s.guard(j.batch, func() { s.c.Add(j.batch) })
+	s.guard(j.batch, func() { s.add(s.c, j.batch) })
 	s.r.correlated.Add(uint64(n)) // #nosec G115 -- a length
 	s.r.latency.correlated.Record(time.Duration(time.Now().UnixNano() - arrived))
 	j.in.arrived()

@@ -194,7 +194,7 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 	}
 	r.seq = &sequencer{
 		r: r, ctx: ctx, jobs: make(chan job, sequencerQueueBatches), done: make(chan struct{}),
-		inside: map[wire.SourceID]int{}, open: map[wire.SourceID]bool{},
+		add: (*correlate.Correlator).Add, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]bool{},
 	}
 	r.seq.start()
 	r.ring = ring.New(r.o.RingBatches, r.o.Policy, r.dropped, ring.Weigh(func(b *wire.Batch) int { return b.Len() }))
