@@ -13,6 +13,8 @@ import (
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/oracle"
+	"github.com/pastcone/pastcone/internal/server"
+	"github.com/pastcone/pastcone/internal/server/servertest"
 )
 
 type recording struct {
@@ -228,5 +230,26 @@ func TestRun_TheRulesFindEachEventsRequest(t *testing.T) {
 	}
 	if len(wrong) > 0 || right == 0 {
 		t.Errorf("%d events are with their request; not so are %v", right, wrong)
+	}
+}
+
+func TestRun_RecordsToAServer(t *testing.T) {
+	flow := servertest.New(t)
+	s, err := server.New(server.Options{Recorder: flow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := server.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)                          //nolint:errcheck // ends by Shutdown
+	defer s.Shutdown(context.Background()) //nolint:errcheck // nothing is under way
+	summary, err := Run(context.Background(), Config{Requests: 60, To: l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := summary.Probe; p.Dropped != 0 || p.Written == 0 || uint64(flow.Count()) != p.Written || flow.Duplicates != 0 {
+		t.Errorf("%d events have arrived, %+v", flow.Count(), p)
 	}
 }
