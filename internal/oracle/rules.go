@@ -234,7 +234,7 @@ func (p *pass) judge(s *stream, n *node) {
 	if n.HasParent && (n.Edges[0].Missing || n.Edges[0].Inferred || !p.nodes[n.Parent].Sure) {
 		n.Sure = false
 	}
-	if n.mayTakeOn() && (n.send.with == nil || n.send.inferred) {
+	if n.mayTakeOn() && (n.send.with == nil || n.send.inferred || !n.send.with.Sure) {
 		n.Sure = false // whether it took on work rests on a message that is not sure
 	}
 	if len(n.referred) > 0 && n.referred[0] == nil && e.Kind != event.KindWake {

@@ -14,8 +14,9 @@ type Batch struct {
 }
 
 // Arrive cuts the events of each source, in the order in which they are to arrive, into batches of at
-// most so many, and lets the sources take turns.
-func Arrive(c Chooser, batchMax int, sources ...[]event.Event) (batches []Batch) {
+// most so many, and lets the sources take turns: in any order, or, if they are live, so that none falls
+// behind another by more than a batch.
+func Arrive(c Chooser, live bool, batchMax int, sources ...[]event.Event) (batches []Batch) {
 	left := make([][]event.Event, len(sources))
 	copy(left, sources)
 	for {
@@ -29,6 +30,13 @@ func Arrive(c Chooser, batchMax int, sources ...[]event.Event) (batches []Batch)
 			return batches
 		}
 		i := busy[choose(c, len(busy))]
+		if live {
+			for _, other := range busy {
+				if left[other][0].Time < left[i][0].Time {
+					i = other
+				}
+			}
+		}
 		n := 1 + choose(c, min(batchMax, len(left[i])))
 		batches = append(batches, Batch{i + 1, left[i][:n], n == len(left[i])})
 		left[i] = left[i][n:]

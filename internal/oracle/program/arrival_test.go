@@ -43,7 +43,7 @@ func TestArrivalKeepsEveryEvent(t *testing.T) {
 	}
 	var got [3][]event.Event
 	ended := map[int]bool{}
-	for _, batch := range program.Arrive(c, 10, delayed, program.Shuffle(c, b)) {
+	for _, batch := range program.Arrive(c, false, 10, delayed, program.Shuffle(c, b)) {
 		if len(batch.Events) < 1 || len(batch.Events) > 10 || ended[batch.Source] {
 			t.Errorf("a batch of %d, source over: %v", len(batch.Events), ended[batch.Source])
 		}
@@ -55,6 +55,20 @@ func TestArrivalKeepsEveryEvent(t *testing.T) {
 	}
 	if reflect.DeepEqual(got[2], b) {
 		t.Error("the shuffle changed nothing")
+	}
+}
+
+func TestLiveSourcesKeepUpWithOneAnother(t *testing.T) {
+	c := program.Seeded(1)
+	a := program.Generate(program.Seeded(2), program.Small(0)).Events
+	b := program.Generate(program.Seeded(3), program.Small(0)).Events
+	high := map[int]int64{}
+	for _, batch := range program.Arrive(c, true, 10, a, b) {
+		other := high[3-batch.Source]
+		if behind := other - batch.Events[0].Time; other > 0 && behind > 10*900 {
+			t.Errorf("source %d is %d ns behind the other", batch.Source, behind)
+		}
+		high[batch.Source] = batch.Events[len(batch.Events)-1].Time
 	}
 }
 
