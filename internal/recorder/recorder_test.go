@@ -192,7 +192,7 @@ func TestT5_EventsFlowFromTheInputToTheDisk(t *testing.T) {
 func TestT5_IntegrityUnderConcurrentLoad(t *testing.T) {
 	const sources, messages = 8, 2000
 	dir := filepath.Join(t.TempDir(), "rec")
-	r := open(t, dir, Options{RingBatches: 4})
+	r := open(t, dir, Options{RingBatches: 4, Lateness: testTimeout}) // the race detector on a busy machine is very late
 	var wg sync.WaitGroup
 	for s := range sources {
 		wg.Go(func() {
@@ -439,7 +439,7 @@ func TestT5_APanicOfTheCorrelatorCostsItsBatchAndNothingElse(t *testing.T) {
 	}
 	var kinds []string
 	for _, e := range readAll(t, dir) {
-		kinds = append(kinds, fmt.Sprint(e.Kind, e.Seq))
+		kinds = append(kinds, fmt.Sprintf("%s%d", e.Kind, e.Seq))
 	}
 	if !slices.Contains(kinds, "gap3") || !slices.Contains(kinds, "log5") {
 		t.Errorf("the hole is a gap and the rest goes on, but the recording has %v", kinds)
