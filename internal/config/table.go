@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// table names every setting, in the order in which they are documented.
+var table = []entry{
+	integer("ring.capacity_events", func(s *Settings) *int { return &s.Ring.CapacityEvents }, 1<<20, 1, 1<<28, fixed,
+		"Events that the ring between the sources and the workers holds, in full batches."),
+	choice("ring.overflow", func(s *Settings) *string { return &s.Ring.Overflow },
+		[]string{OverflowBlock, OverflowDropNewest, OverflowDropOldest}, fixed,
+		"What a full ring does: make the source wait, or drop and count."),
+
+	integer("batch.events_min", func(s *Settings) *int { return &s.Batch.EventsMin }, 16, 1, 1<<16, live,
+		"Events that a source puts in a batch when little happens."),
+	integer("batch.events_max", func(s *Settings) *int { return &s.Batch.EventsMax }, 4096, 1, 1<<16, live,
+		"Events that a source puts in a batch under load."),
+	duration("batch.flush_interval", func(s *Settings) *time.Duration { return &s.Batch.FlushInterval }, 5*time.Millisecond, 100*time.Microsecond, time.Minute, live,
+		"A batch that is not full is handed over when its first event is so old."),
+
+	integer("intake.workers_min", func(s *Settings) *int { return &s.Intake.WorkersMin }, 1, 1, 256, live,
+		"Workers before the correlator, at least."),
+	integer("intake.workers_max", func(s *Settings) *int { return &s.Intake.WorkersMax }, 4, 1, 256, live,
+		"Workers before the correlator, at most."),
+	size("intake.data_bytes_max", func(s *Settings) *Bytes { return &s.Intake.DataBytesMax }, 16*KiB, 256, 16*MiB, fixed,
+		"A longer payload of an event is cut, visibly."),
+	list("intake.redact_keys", func(s *Settings) *[]string { return &s.Intake.RedactKeys }, []string{RedactBuiltIn}, 32, fixed, checkPattern,
+		"Regular expressions; the value of a key that matches one is taken out before anything is stored. `built-in` stands for the patterns that are built in; an empty list takes nothing out."),
+	size("intake.rejects_bytes_max", func(s *Settings) *Bytes { return &s.Intake.RejectsBytesMax }, 16*MiB, 64*KiB, 1*TiB, fixed,
+		"The file of inputs that could not be used."),
+
+	integer("write.workers_min", func(s *Settings) *int { return &s.Write.WorkersMin }, 1, 1, 256, live,
+		"Workers that encode blocks, at least."),
+	integer("write.workers_max", func(s *Settings) *int { return &s.Write.WorkersMax }, 4, 1, 256, live,
+		"Workers that encode blocks, at most."),
+
+	integer("retry.tries", func(s *Settings) *int { return &s.Retry.Tries }, 3, 1, 20, live,
+		"How often a batch is tried on which a worker fails, before it goes to the dead letters."),
+	duration("retry.backoff_min", func(s *Settings) *time.Duration { return &s.Retry.BackoffMin }, 5*time.Millisecond, 0, 10*time.Second, live,
+		"The pause before the second try. It doubles from try to try."),
+	duration("retry.backoff_max", func(s *Settings) *time.Duration { return &s.Retry.BackoffMax }, 200*time.Millisecond, 0, 10*time.Second, live,
+		"The longest pause before a try."),
+	size("retry.dead_letters_bytes_max", func(s *Settings) *Bytes { return &s.Retry.DeadLettersBytesMax }, 64*MiB, 64*KiB, 1*TiB, fixed,
+		"The file of batches on which workers failed again and again."),
+
+	duration("correlate.lateness", func(s *Settings) *time.Duration { return &s.Correlate.Lateness }, time.Second, 0, time.Hour, fixed,
+		"How far behind the highest event time an event may come and still be put in its place."),
+	size("correlate.memory_bytes_max", func(s *Settings) *Bytes { return &s.Correlate.MemoryBytesMax }, 128*MiB, 1*MiB, 1*TiB, fixed,
+		"What the correlator may hold of open calls, unmatched messages and waiting events. What is evicted is counted."),
+
+	duration("store.block_interval", func(s *Settings) *time.Duration { return &s.Store.BlockInterval }, 4*time.Millisecond, 100*time.Microsecond, 10*time.Second, fixed,
+		"A block that is not full is closed when it is so old."),
+	duration("store.commit_interval", func(s *Settings) *time.Duration { return &s.Store.CommitInterval }, 10*time.Millisecond, 100*time.Microsecond, time.Hour, fixed,
+		"Between two syncs to the disk, while there is something to sync."),
+	size("store.segment_bytes_max", func(s *Settings) *Bytes { return &s.Store.SegmentBytesMax }, 256*MiB, 1*MiB, 1*GiB, fixed,
+		"A segment is closed before it grows beyond."),
+	size("store.undurable_bytes_max", func(s *Settings) *Bytes { return &s.Store.UndurableBytesMax }, 64*MiB, 1*MiB, 1*TiB, fixed,
+		"Blocks in memory that are not on the disk yet. Beyond it the flow waits."),
+	size("store.table_bytes_max", func(s *Settings) *Bytes { return &s.Store.TableBytesMax }, 64*MiB, 64*KiB, 256*MiB, fixed,
+		"The string table of a recording: names of functions, files, streams, channels. Beyond it new names are refused."),
+
+	optional(duration("retain.age_max", func(s *Settings) *time.Duration { return &s.Retain.AgeMax }, 0, time.Minute, 36500*day, fixed,
+		"Segments are removed whose last event is older.")),
+	optional(size("retain.bytes_max", func(s *Settings) *Bytes { return &s.Retain.BytesMax }, 0, 1*MiB, 1024*TiB, fixed,
+		"The oldest segments are removed while all of them hold more.")),
+
+	duration("query.deadline", func(s *Settings) *time.Duration { return &s.Query.Deadline }, time.Minute, time.Millisecond, 24*time.Hour, live,
+		"A query that takes longer is ended; it says so."),
+	size("query.memory_bytes_max", func(s *Settings) *Bytes { return &s.Query.MemoryBytesMax }, 256*MiB, 1*MiB, 1*TiB, live,
+		"What one query may hold of groups, quantiles and sets."),
+
+	list("server.listen", func(s *Settings) *[]string { return &s.Server.Listen }, []string{"127.0.0.1:7071"}, 16, fixed, checkAddress,
+		"Where the server listens: host:port on loopback, or the path of a unix socket."),
+
+	duration("drain.deadline", func(s *Settings) *time.Duration { return &s.Drain.Deadline }, 30*time.Second, 0, 24*time.Hour, live,
+		"At a stop, what was accepted is finished within this time; what is left then is counted."),
+}
+
+// pairs are the settings of which the first must not be more than the second.
+var pairs = [][2]string{
+	{"batch.events_min", "batch.events_max"},
+	{"batch.events_max", "ring.capacity_events"},
+	{"intake.workers_min", "intake.workers_max"},
+	{"write.workers_min", "write.workers_max"},
+	{"retry.backoff_min", "retry.backoff_max"},
+	{"store.segment_bytes_max", "retain.bytes_max"},
+}
+
+// byKey finds an entry.
+var byKey = func() map[string]*entry {
+	m := make(map[string]*entry, len(table))
+	for i := range table {
+		e := &table[i]
+		if m[e.key] != nil {
+			panic(fmt.Sprintf("config: %s is in the table twice", e.key))
+		}
+		m[e.key] = e
+	}
+	return m
+}()
+
+// Defaults gives the settings that apply when nothing is set.
+func Defaults() *Settings {
+	s := &Settings{}
+	for i := range table {
+		table[i].reset(s)
+	}
+	return s
+}
