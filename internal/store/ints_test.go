@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -125,11 +126,19 @@ func TestASequenceIsAsShortAsItsShapeAllows(t *testing.T) {
 
 func FuzzInts(f *testing.F) {
 	var w intWriter
-	for _, v := range [][]uint64{{1, 2, 3}, {7, 7, 7}, {0, 0, 0, 9}, make([]uint64, 300)} {
-		f.Add(w.append(nil, v, true), uint16(len(v)))
+	rising := make([]uint64, 300)
+	for i := range rising {
+		rising[i] = uint64(i * i % 97)
 	}
-	f.Fuzz(func(t *testing.T, p []byte, n uint16) {
-		s, _, err := openInts(p, int(n%2000))
+	for i, v := range [][]uint64{{1, 2, 3}, {7, 7, 7}, {0, 0, 0, 9, 0, 0, 8, 0, 0}, rising, slices.Repeat([]uint64{4, 4, 4, 4, 4, 4, 4, 4, 4, 5}, 20)} {
+		seed(f, fmt.Sprintf("mode%d", i), w.append([]byte{byte(len(v)), byte(len(v) >> 8)}, v, true))
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) < 2 {
+			return
+		}
+		n := int(p[0]) | int(p[1])<<8
+		s, _, err := openInts(p[2:], n%9000)
 		if err == nil {
 			if err = fillInts(&s, 0, make([]uint64, s.n)); err == nil {
 				return
