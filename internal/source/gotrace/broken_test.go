@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -190,7 +189,7 @@ func FuzzRead(f *testing.F) {
 		f.Fatalf("no seeds: %v", err)
 	}
 	// Traces of old Go, where the Go distribution has some.
-	old, _ := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/internal/trace/internal/tracev1/testdata/user_task_region_*_good"))
+	old, _ := filepath.Glob(filepath.Join(goroot(), "src/internal/trace/internal/tracev1/testdata/user_task_region_*_good"))
 	for _, file := range append(files, old...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
