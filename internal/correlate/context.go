@@ -92,7 +92,7 @@ func (s *stream) waitsAt(at uint64) belief {
 
 // received notes what a receive with content changes: the places where the stream waits for work, and its
 // context. root and idle are as they were before it.
-func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief, i info) {
+func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief, i *info) {
 	if r.Flags&wire.FlagEmpty == 0 {
 		first := belief{!s.has(gotContent), s.has(gotContent) || !s.has(gapped)}
 		s.flags |= gotContent
@@ -100,15 +100,16 @@ func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief
 		// content that it ever received"
 		s.learn(placeOf(c.table, r.Site), took.and(root.not()).and(idle.or(first)))
 	}
-	i.bits &= bitBackground
 	switch {
-	case took.is && took.sure:
-		s.takeOn(taken{i, r.Key})
 	case took.is:
-		i.bits |= bitUnsure
-		s.takeOn(taken{i, r.Key})
+		t := taken{*i, r.Key}
+		t.bits &= bitBackground
+		if !took.sure {
+			t.bits |= bitUnsure
+		}
+		s.takeOn(&t)
 	case !took.sure:
-		s.takeOn(taken{info{bits: bitMere}, r.Key})
+		s.takeOn(&taken{info{bits: bitMere}, r.Key})
 	}
 }
 
@@ -135,16 +136,16 @@ func (s *stream) learn(at uint64, waits belief) {
 }
 
 // takeOn puts a context on the innermost frame.
-func (s *stream) takeOn(t taken) {
+func (s *stream) takeOn(t *taken) {
 	f := s.top()
 	s.replace(int(f.from), len(s.taken), t)
-	s.taken = append(s.taken, t)
+	s.taken = append(s.taken, *t)
 	s.bound(f)
 }
 
 // replace takes out of s.taken[low:high] what t makes irrelevant: older ones of the same channel. Mere doubt
 // leaves what it doubts.
-func (s *stream) replace(low, high int, t taken) (removed int) {
+func (s *stream) replace(low, high int, t *taken) (removed int) {
 	kept := low
 	for i := low; i < high; i++ {
 		if o := &s.taken[i]; o.key == t.key && (t.bits&bitMere == 0 || o.bits&bitMere != 0) {
@@ -182,7 +183,7 @@ func (s *stream) handOver(n int) {
 		}
 	}
 	for i := from; i < len(s.taken); i++ {
-		removed := s.replace(int(caller.from), from, s.taken[i])
+		removed := s.replace(int(caller.from), from, &s.taken[i])
 		from, i = from-removed, i-removed
 	}
 	caller.bits |= f.bits & bitForgotten
@@ -191,7 +192,7 @@ func (s *stream) handOver(n int) {
 
 // undo takes contexts from a channel out of s.taken[low:high].
 func (s *stream) undo(low, high int, key wire.Name) (removed int) {
-	return s.replace(low, high, taken{key: key})
+	return s.replace(low, high, &taken{key: key})
 }
 
 // foundClosed undoes the contexts taken on from a channel, in the innermost call now, in its callers as they

@@ -76,6 +76,7 @@ type Correlator struct {
 	high    int64 // the highest event time of all batches so far
 	now     int64 // the arrival clock
 	got     found // for the event at hand
+	made    info  // of the event at hand
 	ext     wire.Extension
 	block   *wire.Block
 	done    []finished // batches whose last row is in block
@@ -222,7 +223,7 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 	tail := stretchEnd{}
 	for i := at; i < at+n; i++ {
 		r := &b.Records[i]
-		if !wellFormed(b, r) {
+		if r.Seq-1 >= event.SeqMax || r.Ordinal > event.SeqMax || !r.Kind.Valid() || r.DataLen|r.ExtLen != 0 && !wellPlaced(b, r) {
 			c.refuse(src, name, b, r, Malformed)
 			continue
 		}
@@ -292,14 +293,8 @@ func (c *Correlator) Finish() {
 	c.Flush()
 }
 
-// wellFormed says whether a record can be what a source means.
-func wellFormed(b *wire.Batch, r *wire.Record) bool {
-	if r.Seq == 0 || r.Seq > event.SeqMax || r.Ordinal > event.SeqMax || !r.Kind.Valid() {
-		return false
-	}
-	if r.DataLen|r.ExtLen == 0 {
-		return true
-	}
+// wellPlaced says whether a record's data and rarer fields lie in the arena, and can be read.
+func wellPlaced(b *wire.Batch, r *wire.Record) bool {
 	arena := uint64(len(b.Arena))
 	if uint64(r.DataOff)+uint64(r.DataLen) > arena || uint64(r.ExtOff)+uint64(r.ExtLen) > arena {
 		return false

@@ -27,8 +27,9 @@ func (c *Correlator) fresh() {
 	c.block = b
 }
 
-// emit gives the event its id and its row, and what it hands on to its effects.
-func (c *Correlator) emit(src *source, s *stream, b *wire.Batch, r *wire.Record, v *verdict) (*wire.Row, info) {
+// emit gives the event its id and its row, and leaves in c.made what it hands on to its effects. (It lies there,
+// and is copied by fields, because to copy what has just been written in small pieces stalls the processor.)
+func (c *Correlator) emit(src *source, s *stream, b *wire.Batch, r *wire.Record, v *verdict) *wire.Row {
 	if c.block == nil {
 		c.fresh()
 	}
@@ -40,17 +41,21 @@ func (c *Correlator) emit(src *source, s *stream, b *wire.Batch, r *wire.Record,
 	row := &k.Rows[n]
 	row.Record = *r
 	row.Flags &^= wire.FlagBackground
-	if r.DataLen|r.ExtLen != 0 {
-		k.Arena, row.DataOff = append(k.Arena, b.Arena[r.DataOff:r.DataOff+r.DataLen]...), uint32(len(k.Arena)) // #nosec G115 -- bounded
-		k.Arena, row.ExtOff = append(k.Arena, b.Arena[r.ExtOff:r.ExtOff+r.ExtLen]...), uint32(len(k.Arena))     // #nosec G115 -- bounded
-	} else {
-		row.DataOff, row.ExtOff = 0, 0
+	row.DataOff, row.ExtOff = 0, 0
+	if r.DataLen != 0 {
+		row.DataOff = uint32(len(k.Arena)) // #nosec G115 -- bounded by arenaBytesMax and a batch
+		k.Arena = append(k.Arena, b.Arena[r.DataOff:r.DataOff+r.DataLen]...)
+	}
+	if r.ExtLen != 0 {
+		row.ExtOff = uint32(len(k.Arena)) // #nosec G115 -- bounded by arenaBytesMax and a batch
+		k.Arena = append(k.Arena, b.Arena[r.ExtOff:r.ExtOff+r.ExtLen]...)
 	}
 	if k.Arrived == 0 || b.Arrived < k.Arrived {
 		k.Arrived = b.Arrived
 	}
 
-	i := info{id: id, corr: id, corrConf: v.foundsBy}
+	i := &c.made
+	i.id, i.corr, i.founder, i.position, i.corrConf, i.bits = id, id, 0, 0, v.foundsBy, 0
 	p := v.parent
 	switch {
 	case v.founds:
@@ -82,8 +87,7 @@ func (c *Correlator) emit(src *source, s *stream, b *wire.Batch, r *wire.Record,
 	if i.bits&bitBackground != 0 {
 		row.Flags |= wire.FlagBackground
 	}
-	c.stats.Emitted++
-	return row, i
+	return row
 }
 
 // edge appends a further edge of the last row.
@@ -139,6 +143,7 @@ func (c *Correlator) Flush() {
 		return
 	}
 	c.block = nil
+	c.stats.Emitted += uint64(len(k.Rows))
 	c.sink.Emit(k)
 	for i := range c.done {
 		f := c.done[i]

@@ -158,16 +158,27 @@ func (t *ends) remove(g *slots, i int) {
 
 // get gives the end of k if it is known. The pointer is good until the table is used again.
 func (t *ends) get(k token) *end {
-	h := t.hash(k)
-	if i := t.young.find(h, k); i >= 0 {
+	if i := t.at(k); i >= 0 {
 		return &t.young.all[i]
 	}
-	if i := t.old.find(h, k); i >= 0 {
-		e := t.old.all[i]
-		t.remove(&t.old, i)
-		return t.insert(h, e)
-	}
 	return nil
+}
+
+// at gives the slot of the end of k in the young generation, -1 if it is not known. It is good until the table
+// is used again.
+func (t *ends) at(k token) int {
+	h := t.hash(k)
+	if i := t.young.find(h, k); i >= 0 {
+		return i
+	}
+	i := t.old.find(h, k)
+	if i < 0 {
+		return -1
+	}
+	e := t.old.all[i]
+	t.remove(&t.old, i)
+	t.insert(h, e)
+	return t.young.find(h, k)
 }
 
 // put gives the end of k, a new and empty one if need be. The pointer is good until the table is used again.

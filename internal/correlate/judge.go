@@ -34,6 +34,10 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		c.gatherForGap(src, s, b, r)
 		c.gap(src, s, b, r, 0) // it goes on, and what it did before is not known
 	}
+	if plainKinds>>r.Kind&1 != 0 && r.ExtLen == 0 && r.Flags&wire.FlagRoot == 0 && len(s.frames) > 0 {
+		c.plain(src, s, b, r)
+		return true
+	}
 	if !c.gather(src, s, b, r) {
 		return false
 	}
@@ -77,11 +81,10 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 			call = c.returns(s, r, &v)
 		}
 	}
-	base := v // the parent without explicit causes
 	if first && (g.has(meetSpawn) || r.Kind == event.KindStart) {
 		c.begins(&v)
-		base = v
 	}
+	base := v.kind // of the parent without explicit causes
 
 	// What the source says about causes.
 	rest := g.refs
@@ -99,7 +102,7 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		v.parent, v.kind, v.conf = &rest[0].info, event.EdgeExplicit, event.Exact
 		c.caused(r, &v, took)
 		rest = rest[1:]
-	case r.Flags&wire.FlagRoot != 0 && base.kind != event.EdgeSpawn, v.kind == event.EdgeInvalid:
+	case r.Flags&wire.FlagRoot != 0 && base != event.EdgeSpawn, v.kind == event.EdgeInvalid:
 		// "the parent is the context (of a root, and of a span: none)"
 		v.parent, v.kind, v.conf, v.foundsBy = nil, event.EdgeExplicit, event.Gap, event.Gap
 		rest = rest[1:]
@@ -115,9 +118,12 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		v.foundsBy = max(v.foundsBy, open.conf())
 	}
 
-	row, i := c.emit(src, s, b, r, &v)
+	row := c.emit(src, s, b, r, &v)
+	i := &c.made
 	edges := len(c.block.Edges)
-	c.further(g, &v, &base, explicit, took, first)
+	if g.wanted != 0 {
+		c.further(g, &v, base, explicit, first)
+	}
 	kind := event.EdgeExplicit
 	if r.Kind == event.KindWake {
 		kind = event.EdgeWake
@@ -140,9 +146,41 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 
 	c.consume(s)
 	c.advanceStream(s, r, first, call, took, root, idle, i)
-	c.offers(src, s, b, r, i)
+	if offerKinds>>r.Kind&1 != 0 || r.ExtLen != 0 {
+		c.offers(src, s, b, r, i)
+	}
 	c.sealFull()
 	return true
+}
+
+// The kinds of events that meet nobody and found nothing, if they refer to nothing and are no roots; and those
+// that others can meet, if they have no reference.
+const (
+	plainKinds = 1<<event.KindCall | 1<<event.KindReturn | 1<<event.KindState | 1<<event.KindError | 1<<event.KindLog | 1<<event.KindMetric
+	offerKinds = 1<<event.KindSend | 1<<event.KindClose | 1<<event.KindSpawn | 1<<event.KindRelease | 1<<event.KindAcquire
+)
+
+// plain is handle for most events: those whose context is all that they have.
+func (c *Correlator) plain(src *source, s *stream, b *wire.Batch, r *wire.Record) {
+	v := verdict{kind: event.EdgeContext, p: pTainted}
+	if f := s.top(); len(s.taken) == int(f.from) && f.bits&(bitTainted|bitForgotten) == 0 && s.deeper == 0 {
+		v.parent = &f.info // the usual case of s.context
+	} else {
+		context, sure := s.context()
+		v.parent, v.conf = context, confOf(sure)
+	}
+	call := 0
+	if r.Kind == event.KindReturn {
+		call = c.returns(s, r, &v)
+	}
+	c.emit(src, s, b, r, &v).Duration = v.duration
+	s.next++
+	if r.Kind == event.KindCall {
+		c.call(s, r, &c.made)
+	} else if call > 0 {
+		s.leave(call)
+	}
+	c.sealFull()
 }
 
 // takes gives a receive its parent.
@@ -245,9 +283,9 @@ func (c *Correlator) caused(r *wire.Record, v *verdict, took belief) {
 }
 
 // further appends the further edges but the explicit ones.
-func (c *Correlator) further(g *found, v, base *verdict, explicit bool, took belief, first bool) {
+func (c *Correlator) further(g *found, v *verdict, base event.EdgeKind, explicit, first bool) {
 	id := c.nextID - 1
-	if explicit && base.kind == event.EdgeSpawn {
+	if explicit && base == event.EdgeSpawn {
 		c.metEdge(g, meetSpawn, id, event.EdgeSpawn)
 	}
 	if g.wants(meetSend) && (v.kind != event.EdgeMessage) {
@@ -263,7 +301,7 @@ func (c *Correlator) further(g *found, v, base *verdict, explicit bool, took bel
 	if v.parent == nil && v.kind == event.EdgeMessage {
 		c.owes(g.ends[meetSend], id, event.EdgeMessage)
 	}
-	if first && g.wants(meetSpawn) && !g.has(meetSpawn) && !(explicit && base.kind == event.EdgeSpawn) {
+	if first && g.wants(meetSpawn) && !g.has(meetSpawn) && !(explicit && base == event.EdgeSpawn) {
 		c.owes(g.ends[meetSpawn], id, event.EdgeSpawn)
 	}
 }
@@ -293,12 +331,10 @@ func (c *Correlator) consume(s *stream) {
 }
 
 // advanceStream changes what the stream is doing by what the event did.
-func (c *Correlator) advanceStream(s *stream, r *wire.Record, first bool, call int, took, root, idle belief, i info) {
+func (c *Correlator) advanceStream(s *stream, r *wire.Record, first bool, call int, took, root, idle belief, i *info) {
 	s.next++
 	if first {
-		f := i
-		f.bits &= bitBackground
-		c.push(s, frame{info: f, time: r.Time, site: r.Site})
+		c.push(s, i, 0, r)
 	}
 	switch r.Kind {
 	case event.KindCall:

@@ -87,7 +87,8 @@ func (c *Correlator) gapRow(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	default:
 		v.kind, v.conf, v.foundsBy = event.EdgeInvalid, event.Gap, event.Gap
 	}
-	_, i := c.emit(src, s, b, r, &v)
+	c.emit(src, s, b, r, &v)
+	i := &c.made
 	c.stats.Gaps++
 	c.stats.Lost += lost
 	if first {
@@ -96,8 +97,7 @@ func (c *Correlator) gapRow(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		} else if c.got.wants(meetSpawn) {
 			c.owes(c.got.ends[meetSpawn], i.id, event.EdgeSpawn)
 		}
-		i.bits &= bitBackground
-		c.push(s, frame{info: i, time: r.Time})
+		c.push(s, i, 0, r)
 	}
 	s.taint()
 	if lost > 0 {

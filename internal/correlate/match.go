@@ -23,6 +23,7 @@ type found struct {
 	wanted, there, doubtful uint8 // a bit for each meet
 	with                    [meets]info
 	ends                    [meets]token // tag 0: it is no end
+	slot                    int          // of the end that was looked at last
 	sendAt                  int          // slot of the send's end, which the receive uses up; -1: none
 	refs                    []reference
 	time                    int64 // of the call that a return refers to
@@ -104,7 +105,7 @@ func (c *Correlator) gatherMessage(src *source, s *stream, b *wire.Batch, r *wir
 		return false
 	}
 	if uses && c.got.has(meetSend) {
-		c.got.sendAt = c.ends.at(k)
+		c.got.sendAt = c.got.slot
 	}
 	return true
 }
@@ -163,9 +164,11 @@ func (c *Correlator) meetEnd(src *source, s *stream, b *wire.Batch, r *wire.Reco
 // look gives the end of k if it is open, nil if it is missing. come is false if it may still come: then the
 // stream waits.
 func (c *Correlator) look(src *source, s *stream, b *wire.Batch, r *wire.Record, k token) (e *end, come bool) {
-	e = c.ends.get(k)
-	if e != nil && e.open() {
-		return e, true
+	c.got.slot = c.ends.at(k)
+	if c.got.slot >= 0 {
+		if e = &c.ends.young.all[c.got.slot]; e.open() {
+			return e, true
+		}
 	}
 	if s.has(overdue) && (e == nil || e.holder() == 0) {
 		return nil, true
@@ -182,11 +185,8 @@ func (c *Correlator) look(src *source, s *stream, b *wire.Batch, r *wire.Record,
 	return nil, false
 }
 
-// at gives the slot of the end of k in the young generation, -1 if it is not there.
-func (t *ends) at(k token) int { return t.young.find(t.hash(k), k) }
-
 // offers lets others meet an event that has been emitted.
-func (c *Correlator) offers(src *source, s *stream, b *wire.Batch, r *wire.Record, i info) {
+func (c *Correlator) offers(src *source, s *stream, b *wire.Batch, r *wire.Record, i *info) {
 	switch r.Kind {
 	case event.KindSend:
 		if k, _ := c.sendToken(src, b, r); k.tag != 0 {
@@ -222,13 +222,13 @@ func (c *Correlator) offers(src *source, s *stream, b *wire.Batch, r *wire.Recor
 
 // openEnd opens an end: it wakes who waits for it, and pays what it owes. The first event that opens an end
 // keeps it.
-func (c *Correlator) openEnd(k token, r *wire.Record, i info) {
+func (c *Correlator) openEnd(k token, r *wire.Record, i *info) {
 	e := c.ends.put(k)
 	if e.open() {
 		return
 	}
 	waiters, debts := e.waiters, e.debts()
-	e.waiters, e.info, e.time = 0, i, r.Time
+	e.waiters, e.info, e.time = 0, *i, r.Time
 	e.info.bits &= bitBackground
 	if debts != 0 {
 		c.pay(debts, i.id, r.Flags&wire.FlagInferred != 0)
@@ -248,7 +248,7 @@ func (c *Correlator) promise(src *source, s *stream, b *wire.Batch, r *wire.Reco
 		if k, _ := c.sendToken(src, b, r); k.tag != 0 {
 			c.holdEnd(k, s)
 		} else {
-			c.offer(c.queueOfSend(src, s, r), s, r, info{})
+			c.offer(c.queueOfSend(src, s, r), s, r, &info{})
 		}
 	case event.KindClose:
 		c.holdEnd(src.token(endClose, uint64(r.Key), 0), s)
@@ -262,7 +262,7 @@ func (c *Correlator) promise(src *source, s *stream, b *wire.Batch, r *wire.Reco
 			c.holdEnd(src.token(endRelease, uint64(r.Key), r.Ordinal), s)
 		} else if q := c.lockOf(src, r); !q.ordinals {
 			q.senders.join(s.name)
-			c.offer(q, s, r, info{})
+			c.offer(q, s, r, &info{})
 		}
 	case event.KindAcquire:
 		if r.Ordinal != 0 {

@@ -25,7 +25,7 @@ const (
 // Stats are counts since New, and what is held now.
 type Stats struct {
 	Accepted   uint64 // events that came
-	Emitted    uint64 // rows given out, gaps included
+	Emitted    uint64 // rows made, gaps included
 	Gaps       uint64 // gap events among them
 	Lost       uint64 // events that those gaps stand for
 	LateEdges  uint64 // edges whose cause came after its effect was emitted
@@ -53,6 +53,9 @@ func (c *Correlator) Stats() Stats {
 
 func (c *Correlator) publish() {
 	s := c.stats
+	if c.block != nil {
+		s.Emitted += uint64(len(c.block.Rows))
+	}
 	s.MemoryBytes, s.HighTime, s.NextID = c.memoryBytes(), c.high, c.nextID
 	s.Forgotten = c.ends.forgotten + c.queues.forgotten + c.ended.forgotten
 	c.published.Lock()

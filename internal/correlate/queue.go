@@ -197,7 +197,7 @@ func (c *Correlator) lockOf(src *source, r *wire.Record) *queue {
 }
 
 // offers puts an event into its queue: when it arrives, if it has to wait (id 0), and when it is emitted.
-func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i info) {
+func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 	at, is := c.search(q, r.Time, s.name, r.Seq)
 	if !is {
 		if len(q.offers) >= offersMax {
@@ -210,7 +210,7 @@ func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i info) {
 		c.queues.offers++
 	}
 	o := &q.offers[at]
-	o.info, o.holder = i, 0
+	o.info, o.holder = *i, 0
 	if i.id == 0 {
 		o.holder = s.index
 		return

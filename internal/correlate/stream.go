@@ -173,30 +173,34 @@ func (t *streamTable) remove(src uint32, name wire.Name) {
 }
 
 // push opens a frame.
-func (c *Correlator) push(s *stream, f frame) {
-	if len(s.frames) == cap(s.frames) {
-		was := cap(s.frames)
-		s.frames = append(s.frames, f)
-		c.frameBytes += int64(cap(s.frames)-was) * frameSize
-		return
+func (c *Correlator) push(s *stream, i *info, bits uint8, r *wire.Record) {
+	n := len(s.frames)
+	if n == cap(s.frames) {
+		s.frames = append(s.frames, frame{})
+		c.frameBytes += int64(cap(s.frames)-n) * frameSize
+	} else {
+		s.frames = s.frames[:n+1]
 	}
-	s.frames = append(s.frames, f)
+	f := &s.frames[n]
+	f.id, f.corr, f.founder, f.position, f.corrConf = i.id, i.corr, i.founder, i.position, i.corrConf
+	f.bits = i.bits&bitBackground | bits
+	f.time, f.site, f.from = r.Time, r.Site, uint32(len(s.taken)) // #nosec G115 -- bounded by depth
 }
 
 // call opens a call. Beyond the bound of depth it is only counted, and what happens inside it is inferred.
-func (c *Correlator) call(s *stream, r *wire.Record, i info) {
+func (c *Correlator) call(s *stream, r *wire.Record, i *info) {
 	if len(s.frames) > c.o.DepthMax {
 		s.deeper++
 		c.stats.TooDeep++
 		return
 	}
-	i.bits &= bitBackground
+	var bits uint8
 	if r.Flags&wire.FlagRoot != 0 {
-		i.bits |= bitRoot
+		bits = bitRoot
 		s.roots++
 		s.sure++
 	}
-	c.push(s, frame{info: i, time: r.Time, site: r.Site, from: uint32(len(s.taken))}) // #nosec G115 -- bounded by depth
+	c.push(s, i, bits, r)
 }
 
 // callOf gives the frame that a return without a reference returns from: the innermost open one, or, if
