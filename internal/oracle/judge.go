@@ -93,7 +93,8 @@ func (r *Report) Add(o *Report) {
 }
 
 // Judge compares what a correlator gave with the truth about the whole program. lost are the events that
-// the correlator never got; without any, everything has to be equal. With losses
+// the correlator never got, or got too late; if it is nil, nothing was late, and everything has to be
+// equal. Else
 //
 //   - every event that arrived is there, once, in the order of its stream,
 //   - each hole in front of an event that arrived is one gap event with the right count,
@@ -101,7 +102,7 @@ func (r *Report) Add(o *Report) {
 //
 // and the rest is counted.
 func Judge(t *Truth, results []Result, lost map[At]bool) *Report {
-	j := &judge{Report: Report{Lost: len(lost)}, truth: t, lost: lost, complete: len(lost) == 0, at: map[event.ID]At{}}
+	j := &judge{Report: Report{Lost: len(lost)}, truth: t, lost: lost, complete: lost == nil, at: map[event.ID]At{}}
 	j.names(results)
 	j.streams(results)
 	for i := range results {

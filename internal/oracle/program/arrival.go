@@ -53,13 +53,17 @@ func choose(c Chooser, n int) int {
 // Delay puts events in the order in which they arrive when each is late by up to so many ns, so that
 // none comes later than that behind the latest before it.
 func Delay(c Chooser, lateness int64, events []event.Event) []event.Event {
+	return delay(events, func(event.Event) int64 { return int64(choose(c, int(lateness)+1)) })
+}
+
+func delay(events []event.Event, by func(event.Event) int64) []event.Event {
 	type late struct {
 		event.Event
 		at int64
 	}
 	all := make([]late, len(events))
 	for i, e := range events {
-		all[i] = late{e, e.Time + int64(choose(c, int(lateness)+1))}
+		all[i] = late{e, e.Time + by(e)}
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].at < all[j].at })
 	delayed := make([]event.Event, len(all))
@@ -67,6 +71,18 @@ func Delay(c Chooser, lateness int64, events []event.Event) []event.Event {
 		delayed[i] = l.Event
 	}
 	return delayed
+}
+
+// DelayTooLong is Delay, but about one event in so many is later than that, up to five times; not the
+// spawns that Lose does not lose.
+func DelayTooLong(c Chooser, lateness int64, oneIn int, events []event.Event) []event.Event {
+	secret := secrets(events)
+	return delay(events, func(e event.Event) int64 {
+		if choose(c, oneIn) == oneIn-1 && !secret(e) {
+			return lateness + int64(choose(c, 4*int(lateness)))
+		}
+		return int64(choose(c, int(lateness)+1))
+	})
 }
 
 // Shuffle puts events in any order.
@@ -91,18 +107,25 @@ const (
 	LossKinds
 )
 
-// Lose takes about one in so many of the events away, and gives what is left and what is lost.
-//
-// The spawn of a stream that does not begin with a start is never lost alone: that the stream had been
-// spawned is then nowhere to be seen, and nobody could know what is missing.
-func Lose(c Chooser, kind LossKind, oneIn int, events []event.Event) (left, lost []event.Event) {
-	length := map[string]uint64{}
-	secret := map[string]bool{} // streams that were spawned and do not begin with a start
+// secrets gives which events are spawns of streams that do not begin with a start. Without such a spawn it is
+// nowhere to be seen that the stream was spawned at all, so nobody could know that something is missing.
+func secrets(events []event.Event) func(event.Event) bool {
+	secret := map[string]bool{}
 	for _, e := range events {
-		length[e.Stream] = max(length[e.Stream], e.Seq)
 		if e.Seq == 1 && e.Kind != event.KindStart {
 			secret[e.Stream] = true
 		}
+	}
+	return func(e event.Event) bool { return e.Kind == event.KindSpawn && secret[e.Child] }
+}
+
+// Lose takes about one in so many of the events away, and gives what is left and what is lost.
+// A spawn of a stream that does not begin with a start is never lost (see secrets).
+func Lose(c Chooser, kind LossKind, oneIn int, events []event.Event) (left, lost []event.Event) {
+	length := map[string]uint64{}
+	secret := secrets(events)
+	for _, e := range events {
+		length[e.Stream] = max(length[e.Stream], e.Seq)
 	}
 	until := map[string]uint64{} // in that stream, up to this seq
 	chance := func(n int) bool { return choose(c, max(n, 2)) == max(n, 2)-1 }
@@ -125,7 +148,7 @@ func Lose(c Chooser, kind LossKind, oneIn int, events []event.Event) (left, lost
 				until[e.Stream] = 1 + uint64(choose(c, int(length[e.Stream])))
 			}
 		}
-		if e.Seq <= until[e.Stream] && !(e.Kind == event.KindSpawn && secret[e.Child]) {
+		if e.Seq <= until[e.Stream] && !secret(e) {
 			lost = append(lost, e)
 			continue
 		}
