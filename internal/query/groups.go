@@ -447,15 +447,34 @@ func (s *sparse) count(p planned, infos []wire.BlockInfo) ([]*group, error) {
 	return s.all, s.x.memoryCut(err)
 }
 
-// group groups the rows of a block.
+// group groups the rows of a block. Rows whose columns are equal need their values once.
 func (s *sparse) group(v *view, rows []uint16) *part {
 	p := &part{}
+	groupOf := s.grouper(v, p)
+	for _, i := range rows {
+		n := groupOf(int(i))
+		p.counts[n]++
+		for f := range s.t.getters {
+			if x := s.t.getters[f].value(&v.c, int(i)); x.numeric() {
+				p.numbers = append(p.numbers, partNumber{n, uint16(f), x}) // #nosec G115 -- at most aggregatesMax
+			}
+		}
+	}
+	return p
+}
+
+// rawMax is up to how many fields are told apart by their columns.
+const rawMax = 3
+
+// grouper gives how to find the group of a row: by the columns as they are where that is possible, else
+// by the values.
+func (s *sparse) grouper(v *view, p *part) func(i int) uint16 {
 	index := map[string]uint16{}
 	var key []byte
-	for _, i := range rows {
+	byValue := func(i int) uint16 {
 		key = key[:0]
 		for g := range s.by {
-			key = s.by[g].value(&v.c, int(i)).appendKey(key)
+			key = s.by[g].value(&v.c, i).appendKey(key)
 		}
 		n, ok := index[string(key)]
 		if !ok {
@@ -465,14 +484,65 @@ func (s *sparse) group(v *view, rows []uint16) *part {
 			p.keys = append(p.keys, text)
 			p.counts = append(p.counts, 0)
 		}
-		p.counts[n]++
-		for f := range s.t.getters {
-			if x := s.t.getters[f].value(&v.c, int(i)); x.numeric() {
-				p.numbers = append(p.numbers, partNumber{n, uint16(f), x}) // #nosec G115 -- at most aggregatesMax
-			}
+		return n
+	}
+	var raws [rawMax]func(c *wire.Columns, i int) uint64
+	if len(s.by) > rawMax {
+		return byValue
+	}
+	for g := range s.by {
+		if raws[g] = rawOf(s.by[g].field.id); raws[g] == nil {
+			return byValue
 		}
 	}
-	return p
+	known := map[[rawMax]uint64]uint16{}
+	var last [rawMax]uint64
+	lastOf, any := uint16(0), false
+	return func(i int) uint16 {
+		var raw [rawMax]uint64
+		for g := range s.by {
+			raw[g] = raws[g](&v.c, i)
+		}
+		if any && raw == last {
+			return lastOf
+		}
+		n, ok := known[raw]
+		if !ok {
+			n = byValue(i)
+			known[raw] = n
+		}
+		last, lastOf, any = raw, n, true
+		return n
+	}
+}
+
+// rawOf gives a number out of the columns that decides on a field's value, nil where there is none.
+func rawOf(id fieldID) func(c *wire.Columns, i int) uint64 {
+	switch id {
+	case fieldStream:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Stream[i]) }
+	case fieldKey:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Key[i]) }
+	case fieldPeer:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Peer[i]) }
+	case fieldChild:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Child[i]) }
+	case fieldSource:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Source[i]) }
+	case fieldKind:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Kind[i]) }
+	case fieldFunc, fieldFile, fieldLine:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Site[i]) }
+	case fieldRoot, fieldEmpty, fieldClosed, fieldTakes, fieldInferred, fieldBackground:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Flags[i]) }
+	case fieldCorrelation:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.Correlation[i]) }
+	case fieldConfidence:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.ParentConf[i]) }
+	case fieldCorrConfidence:
+		return func(c *wire.Columns, i int) uint64 { return uint64(c.CorrConf[i]) }
+	}
+	return nil
 }
 
 // groupBytes is what a group costs beside its key.

@@ -161,6 +161,30 @@ func TestAggregatesAreWhatCountingByHandGives(t *testing.T) {
 		{" by (func)", func(e *event.Event) string { return "[" + e.Func + "]" }},
 		{" by (kind, func)", func(e *event.Event) string { return "[" + e.Kind.String() + " " + e.Func + "]" }},
 		{" by (stream)", func(e *event.Event) string { return "[" + e.Stream + "]" }},
+		{" by (key, peer, child)", func(e *event.Event) string { return fmt.Sprintf("[%s %s %s]", e.Key, e.Peer, e.Child) }},
+		{" by (confidence, file, line)", func(e *event.Event) string {
+			line := ""
+			if e.Line > 0 {
+				line = fmt.Sprint(e.Line)
+			}
+			return fmt.Sprintf("[%s %s %s]", e.Confidence, e.File, line)
+		}},
+		{" by (correlation_confidence, kind, correlation)", func(e *event.Event) string {
+			return fmt.Sprintf("[%s %s %d]", e.CorrelationConfidence, e.Kind, e.Correlation)
+		}},
+		{" by (message, data.b)", func(e *event.Event) string {
+			if b, ok := dataAt(e, "b").(bool); ok {
+				return fmt.Sprintf("[%s %v]", e.Message, b)
+			}
+			return fmt.Sprintf("[%s ]", e.Message)
+		}},
+		{" by (empty, closed, background, ordinal)", func(e *event.Event) string {
+			ordinal := ""
+			if e.Ordinal > 0 {
+				ordinal = fmt.Sprint(e.Ordinal)
+			}
+			return fmt.Sprintf("[%v %v %v %s]", e.Empty, e.Closed, e.Background, ordinal)
+		}},
 		{" by (root, func)", func(e *event.Event) string { return fmt.Sprintf("[%v %s]", e.Root, e.Func) }},
 	}
 	rapid.Check(t, func(t *rapid.T) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
@@ -296,10 +295,4 @@ func valuesFromKey(key string, n int) []Value {
 		}
 	}
 	return values
-}
-
-// hasDurationOf is hasDuration for an event in its public form.
-func hasDurationOf(e *event.Event) bool {
-	return e.Kind == event.KindReturn &&
-		(e.Duration != 0 || len(e.Causes) > 0 && e.Causes[0].Kind == event.EdgeReturn && e.Causes[0].ID != 0)
 }

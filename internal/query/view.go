@@ -24,7 +24,9 @@ type view struct {
 	spare [][]uint16                // for predicates that need the rows twice
 	names map[*nameTest]*nameMemory
 	ext   wire.Extension
-	text  []byte // for unescaping
+
+	streams *streamIndex
+	text    []byte // for unescaping
 }
 
 func newView(r Reader) *view {

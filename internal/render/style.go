@@ -307,7 +307,7 @@ func digits(x float64) string {
 	return strconv.FormatFloat(floorTo(x, 1), 'f', 0, 64)
 }
 
-func floorTo(x, scale float64) float64 { return float64(int64(x*scale+1e-6)) / scale }
+func floorTo(x, scale float64) float64 { return float64(int64(x*scale+1e-9)) / scale }
 
 func trimZeros(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "0"), ".") }
 
