@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"math"
 	"sort"
 	"strings"
 
@@ -274,17 +275,29 @@ func (q *queue) reserved(stream uint32) *offer {
 	return nil
 }
 
-// from gives the first offer that is nobody's, of that stream if it is given; -1 if there is none.
-func (q *queue) from(name wire.Name) int {
+// from gives the first offer that is nobody's, of that stream if it is given, and not after that time; -1 if
+// there is none.
+func (q *queue) from(name wire.Name, until int64) int {
 	if q == nil {
 		return -1
 	}
 	for i := range q.offers {
-		if o := &q.offers[i]; o.reserved == 0 && (name == 0 || o.stream == name) {
+		if o := &q.offers[i]; o.time > until {
+			return -1
+		} else if o.reserved == 0 && (name == 0 || o.stream == name) {
 			return i
 		}
 	}
 	return -1
+}
+
+// until gives up to which time an offer can be the cause of an event: clocks differ, so it may seem to be
+// after it, but not beyond what would come while the event waits.
+func (c *Correlator) until(src *source, r *wire.Record) int64 {
+	if src.finite || r.Time > math.MaxInt64-c.lateness {
+		return math.MaxInt64
+	}
+	return r.Time + c.lateness
 }
 
 // meetFIFO finds the send of a receive that has neither ordinal nor id. It is false if the receive has to
@@ -302,8 +315,8 @@ func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Rec
 	q, at := c.reservation(s, mine, all)
 	switch {
 	case q != nil:
-	case r.Peer != 0 && all.from(r.Peer) < 0 && mine.from(r.Peer) >= 0 && mine.offers[mine.from(r.Peer)].id != 0:
-		q, at = mine, mine.from(r.Peer)
+	case r.Peer != 0 && c.pair(mine, all, r.Peer) >= 0:
+		q, at = mine, c.pair(mine, all, r.Peer)
 	case !s.has(overdue):
 		if r.Peer != 0 {
 			mine = c.queues.of(queueKey{src.index, false, r.Key, s.name})
@@ -314,7 +327,7 @@ func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Rec
 		c.awaits(src, s, b, r, waitTime)
 		return false
 	default:
-		q, at = c.earliest(mine, all, r.Peer)
+		q, at = c.earliest(mine, all, r.Peer, c.until(src, r))
 	}
 	c.want(meetSend, token{})
 	if q == nil {
@@ -340,9 +353,21 @@ func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Rec
 	return true
 }
 
+// pair gives the offer that can be decided at once: both ends name each other, it is emitted, and the sender
+// has sent nothing to anyone. -1 if there is none.
+func (c *Correlator) pair(mine, all *queue, from wire.Name) int {
+	if all.from(from, math.MaxInt64) >= 0 {
+		return -1
+	}
+	if i := mine.from(from, math.MaxInt64); i >= 0 && mine.offers[i].id != 0 {
+		return i
+	}
+	return -1
+}
+
 // earliest gives the first offer of two queues that is nobody's.
-func (c *Correlator) earliest(mine, all *queue, from wire.Name) (q *queue, at int) {
-	i, j := mine.from(from), all.from(from)
+func (c *Correlator) earliest(mine, all *queue, from wire.Name, until int64) (q *queue, at int) {
+	i, j := mine.from(from, until), all.from(from, until)
 	switch {
 	case i < 0 && j < 0:
 		return nil, 0
@@ -412,7 +437,7 @@ func (c *Correlator) meetLock(src *source, s *stream, b *wire.Batch, r *wire.Rec
 		if q.acquires++; q.acquires == 1 {
 			return true
 		}
-		if at = q.from(0); at < 0 {
+		if at = q.from(0, c.until(src, r)); at < 0 {
 			q.tainted = true
 			c.want(meetRelease, token{})
 			return true
