@@ -89,6 +89,25 @@ type Verdict struct {
 	Sure bool
 }
 
+// Summary gives a verdict in a line, as stories expect it.
+func (v *Verdict) Summary() string {
+	founder := v.Founder.String()
+	if v.Background {
+		founder = "[" + founder + "]"
+	}
+	text := fmt.Sprintf("%s %s", v.Parent, founder)
+	for i, c := range v.Edges {
+		if i == 0 && v.HasParent && !c.Missing {
+			continue
+		}
+		text += ", " + c.String()
+		if c.Inferred {
+			text += "?"
+		}
+	}
+	return text
+}
+
 // Truth is a whole program with what the rules give for it, in an order in which causes come first.
 type Truth struct {
 	Verdicts []*Verdict

@@ -189,6 +189,55 @@ func TestWorkedExample(t *testing.T) {
 	}
 }
 
+// The oracle's stories, told by the correlator.
+func TestStories(t *testing.T) {
+	text, err := os.ReadFile("../testdata/stories.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stories, err := program.ParseStories(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, story := range stories {
+		t.Run(story.Tells, func(t *testing.T) {
+			for _, order := range []Order{InOrder, Scrambled, StreamWise} {
+				r, out, err := Run(program.Seeded(1), Course{Order: order, Lateness: lateness, BatchMax: 5}, &program.Program{Events: story.Events})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !r.Fine() {
+					t.Errorf("order %d:\n%v", order, r)
+				}
+				told := summaries(out.Results)
+				for i, e := range story.Events {
+					at := oracle.At{Source: 1, Stream: e.Stream, Seq: e.Seq}
+					if told[at] != story.Expected[i] {
+						t.Errorf("order %d, %s: %s\n\tshould be %s", order, at, told[at], story.Expected[i])
+					}
+				}
+			}
+		})
+	}
+}
+
+// summaries gives results as stories expect them.
+func summaries(results []oracle.Result) map[oracle.At]string {
+	at := map[event.ID]oracle.At{}
+	told := map[oracle.At]string{}
+	for _, r := range results {
+		e := r.Event
+		at[e.ID] = oracle.At{Source: r.Source, Stream: e.Stream, Seq: e.Seq}
+		v := oracle.Verdict{Parent: at[e.Parent], Founder: at[e.Correlation], Background: e.Background}
+		for i, c := range e.Causes {
+			v.HasParent = v.HasParent || i == 0 && (c.ID == e.Parent || c.ID == 0)
+			v.Edges = append(v.Edges, oracle.Cause{From: at[c.ID], Missing: c.ID == 0, Kind: c.Kind, Inferred: c.Confidence == event.Inferred})
+		}
+		told[at[e.ID]] = v.Summary()
+	}
+	return told
+}
+
 // Small programs on which correlator and oracle once differed. Each file says in its first line why it
 // has to be as the oracle has it; lines "# lost stream#seq" take an event away.
 func TestDisputes(t *testing.T) {
