@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pastcone/pastcone/internal/wire"
 	"go.uber.org/goleak"
@@ -240,6 +241,47 @@ func TestPipeline_LedgerIsExactAtEveryMoment(t *testing.T) {
 		t.Errorf("%+v", b.All)
 	}
 	t.Logf("%d of %d readings of one moment", exact, readings)
+}
+
+// One batch is in flight at any moment, now of this source, now of that. A reading that takes one account before and
+// another one after a move shows two of them, or none where one has been all the time.
+func TestPipeline_LedgerReadsAllAccountsAtOneMoment(t *testing.T) {
+	const sources, events = 200, 7
+	var l Ledger
+	for src := range wire.SourceID(sources) {
+		l.Accept(src, 0)
+	}
+	var stop atomic.Bool
+	var writer sync.WaitGroup
+	l.Accept(0, events)
+	writer.Go(func() {
+		for src := wire.SourceID(0); !stop.Load(); {
+			for range sources {
+				next := (src + 1) % sources
+				l.Accept(next, events)
+				l.Store(src, events)
+				src = next
+			}
+			time.Sleep(100 * time.Microsecond) // or no reading would ever be of one moment
+		}
+	})
+	exact := 0
+	for range 2000 {
+		b := l.Books()
+		if !b.SameMoment {
+			continue
+		}
+		exact++
+		if n := b.All.InFlight; n != events && n != 2*events {
+			t.Errorf("%d in flight", n)
+			break
+		}
+	}
+	stop.Store(true)
+	writer.Wait()
+	if exact == 0 {
+		t.Error("no reading was of one moment")
+	}
 }
 
 // Moves without end leave no moment to read all accounts in: each is then read by itself, and that is said.

@@ -110,6 +110,18 @@ func TestPipeline_HealthTellsThatNothingMoves(t *testing.T) {
 	})
 }
 
+func TestPipeline_HealthIsGoodWhenWorkComesAfterALongRest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, takes(time.Millisecond), nil).start(t)
+		time.Sleep(time.Hour)
+		r.push(t, upTo(100)...)
+		if s := r.Status(); s.Health.State != HealthOK || s.Backlog.Batches == 0 {
+			t.Errorf("%+v", s)
+		}
+		r.drain(t)
+	})
+}
+
 func TestPipeline_HealthTellsThatAllWorkersAreNotEnough(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, takes(time.Second), func(o *Options[*batch]) { o.Settings.WorkersMax = 2 }).start(t)

@@ -39,7 +39,9 @@ type Pool[In any] struct {
 	gone    chan struct{}
 	goneSet bool
 	meter   meter
-	busyNow float64 // workers at work, on average between the last two looks
+	moved   time.Duration // when the last batch was finished, or none waited, since the pool was made
+	settled uint64        // batches at that look
+	busyNow float64       // workers at work, on average between the last two looks
 	drained error
 	ending  chan struct{} // closed when a drain is over
 
@@ -55,7 +57,6 @@ type Pool[In any] struct {
 	undrainedBatches, undrainedEvents     atomic.Uint64
 	retries, crashes, started, retired    atomic.Uint64
 	lastCrash, lastDead                   atomic.Int64 // ns since the Unix epoch
-	lastDone                              atomic.Int64 // ns since the pool was made
 	wait, process, total, start, recovery Histogram
 }
 
@@ -126,7 +127,7 @@ func (p *Pool[In]) Start(ctx context.Context) error {
 	p.state = StateRunning
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.supDone = p.sup.ServeBackground(p.ctx)
-	p.lastDone.Store(int64(p.clock()))
+	p.moved = p.clock()
 	for range p.settings.Load().WorkersMin {
 		p.addWorker()
 	}
@@ -235,6 +236,9 @@ func (p *Pool[In]) busyTotal() time.Duration {
 // look acts on one look at the load. It is called with the lock.
 func (p *Pool[In]) look(s *scaler, l load) {
 	p.busyNow = l.busy
+	if settled := p.doneBatches.Load() + p.deadBatches.Load(); l.backlog == 0 || settled != p.settled {
+		p.moved, p.settled = p.clock(), settled
+	}
 	taken := p.takenEvents.Load()
 	p.meter.add(l.at, [metered]uint64{
 		meterTakenBatches: p.takenBatches.Load(), meterTakenEvents: taken, meterDoneEvents: p.doneEvents.Load(),

@@ -383,6 +383,8 @@ func TestPool_TooManyCrashesPauseTheRestarts(t *testing.T) {
 		if h := r.Health(); h.State != HealthFailing || !contains(h.Reasons[0], "none is restarted for 500ms") {
 			t.Errorf("health %+v", h)
 		}
+		time.Sleep(time.Minute)
+		expect(t, "health when it is over", r.Health(), "{ok []}")
 		r.drain(t)
 		expect(t, "crashes at", crashes, "[0s 0s 0s 500ms]")
 		expect(t, "delivered", r.got(), []int{4, 5, 6, 7})
@@ -484,6 +486,29 @@ func TestPool_DrainLeavesAHungWorkerBehindAndCountsItsBatch(t *testing.T) {
 		synctest.Wait()
 		r.settled(t) // the late return changes nothing
 		expect(t, "delivered", r.got(), []int{0})
+	})
+}
+
+// A batch that was given up and waits for its turn in the window is rejected, and not counted as left over.
+func TestPool_DrainDoesNotCountADeadBatchAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(ctx context.Context, b *batch) error {
+			if b.id == 0 {
+				return sleep(ctx, time.Hour)
+			}
+			return errors.New("never")
+		}, func(o *Options[*batch]) { o.Settings.WorkersMin = 2 }).start(t)
+		r.push(t, 0, 1)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		var u *Undrained
+		if err := r.Drain(ctx); !errors.As(err, &u) || u.InHand != 1 || u.Events != 2 {
+			t.Errorf("error %v", err)
+		}
+		r.settled(t)
+		b := r.ledger.Books().All
+		expect(t, "shed and rejected", []uint64{b.Shed, b.Rejected}, []uint64{2, 2})
 	})
 }
 

@@ -116,9 +116,9 @@ func (p *Pool[In]) Status() Status {
 		TakenBatches: p.meter.perSecond(meterTakenBatches), TakenEvents: p.meter.perSecond(meterTakenEvents),
 		DoneEvents: p.meter.perSecond(meterDoneEvents), Arrived: p.meter.perSecond(meterArrivedEvents),
 	}
-	stuck := p.longestAtWork()
+	stuck, still := p.longestAtWork(), p.clock()-p.moved
 	p.mu.Unlock()
-	s.Health = p.health(&s, stuck)
+	s.Health = p.health(&s, stuck, still)
 	return s
 }
 
@@ -135,7 +135,7 @@ func (p *Pool[In]) longestAtWork() (longest time.Duration) {
 // Health tells whether the pool does its work.
 func (p *Pool[In]) Health() Health { return p.Status().Health }
 
-func (p *Pool[In]) health(s *Status, stuck time.Duration) Health {
+func (p *Pool[In]) health(s *Status, stuck, still time.Duration) Health {
 	h := Health{State: HealthOK}
 	limits := &p.o.Limits
 	if s.State == StateNew || s.State == StateStopped {
@@ -146,8 +146,8 @@ func (p *Pool[In]) health(s *Status, stuck time.Duration) Health {
 		h.worsen(HealthFailing, "workers crash too often: none is restarted for %v, since %v", p.o.Restarts.Pause,
 			(p.clock() - time.Duration(since)).Round(time.Millisecond))
 	}
-	if idle := p.clock() - time.Duration(p.lastDone.Load()); s.Backlog.Batches > 0 && idle > limits.Stalled {
-		h.worsen(HealthFailing, "no batch was finished for %v while %d wait", idle.Round(time.Millisecond), s.Backlog.Batches)
+	if s.Backlog.Batches > 0 && still > limits.Stalled {
+		h.worsen(HealthFailing, "no batch was finished for %v while %d wait", still.Round(time.Millisecond), s.Backlog.Batches)
 	}
 	if stuck > limits.Stuck {
 		h.worsen(HealthDegraded, "a batch is at work for %v, more than %v", stuck.Round(time.Millisecond), limits.Stuck)

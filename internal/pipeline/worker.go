@@ -267,7 +267,6 @@ func (p *Pool[In]) deliver(j *job[In]) {
 	j.fate.Store(fateDecided)
 	p.doneEvents.Add(count(j.events))
 	p.doneBatches.Add(1)
-	p.lastDone.Store(int64(p.clock()))
 	if j.since != 0 {
 		p.total.Record(time.Duration(time.Now().UnixNano() - j.since))
 	}
