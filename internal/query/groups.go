@@ -156,7 +156,7 @@ type dense struct {
 	reps    []wire.Site
 	kinds   int // 1, or one more than the largest kind
 	cols    wire.ColumnSet
-	readers []func(*view, []uint16, func(i uint16, x int64)) error
+	readers []func(*view, []uint16, *wholes) error
 	workers []denseWorker
 }
 
@@ -164,6 +164,7 @@ type denseWorker struct {
 	counts  []uint64
 	numbers [][]numbers // field → group
 	budget  int64
+	taken   wholes
 }
 
 const kindsEnd = len(event.Kinds) + 1
@@ -239,16 +240,22 @@ func (d *dense) groupSites(by []getter) bool {
 	return true
 }
 
-// wholeReader gives how to go over the values of a field that has whole numbers only.
-func wholeReader(f field) func(*view, []uint16, func(i uint16, x int64)) error {
-	column := func(cols wire.ColumnSet, of func(v *view, i uint16) int64, zeroIsNil bool) func(*view, []uint16, func(uint16, int64)) error {
-		return func(v *view, rows []uint16, do func(uint16, int64)) error {
+// wholes are the values of a field that has whole numbers only, and the rows that have one.
+type wholes struct {
+	rows   []uint16
+	values []int64
+}
+
+// wholeReader gives how to take the values of such a field, nil for others.
+func wholeReader(f field) func(*view, []uint16, *wholes) error {
+	column := func(cols wire.ColumnSet, of func(v *view, i uint16) int64, zeroIsNil bool) func(*view, []uint16, *wholes) error {
+		return func(v *view, rows []uint16, to *wholes) error {
 			if err := v.load(cols); err != nil {
 				return err
 			}
 			for _, i := range rows {
 				if x := of(v, i); x != 0 || !zeroIsNil {
-					do(i, x)
+					to.rows, to.values = append(to.rows, i), append(to.values, x)
 				}
 			}
 			return nil
@@ -256,7 +263,7 @@ func wholeReader(f field) func(*view, []uint16, func(i uint16, x int64)) error {
 	}
 	switch f.id {
 	case fieldDuration:
-		return eachDuration
+		return durations
 	case fieldTime:
 		return column(f.cols, func(v *view, i uint16) int64 { return v.c.Time[i] }, false)
 	case fieldSeq:
@@ -269,16 +276,17 @@ func wholeReader(f field) func(*view, []uint16, func(i uint16, x int64)) error {
 	return nil
 }
 
-// eachDuration goes over the returns that found their calls.
-func eachDuration(v *view, rows []uint16, do func(i uint16, x int64)) error {
+// durations takes those of the returns that found their calls.
+func durations(v *view, rows []uint16, to *wholes) error {
 	if err := v.load(wire.ColKind | wire.ColDuration); err != nil {
 		return err
 	}
+	kinds, all := v.c.Kind, v.c.Duration
 	for _, i := range rows {
-		if v.c.Kind[i] != event.KindReturn {
+		if kinds[i] != event.KindReturn {
 			continue
 		}
-		if v.c.Duration[i] == 0 {
+		if all[i] == 0 {
 			if err := v.load(wire.ColParent); err != nil {
 				return err
 			}
@@ -286,7 +294,7 @@ func eachDuration(v *view, rows []uint16, do func(i uint16, x int64)) error {
 				continue
 			}
 		}
-		do(i, v.c.Duration[i])
+		to.rows, to.values = append(to.rows, i), append(to.values, all[i])
 	}
 	return nil
 }
@@ -331,16 +339,11 @@ func (d *dense) count(p planned, infos []wire.BlockInfo) ([]*group, error) {
 			}
 		}
 		for f, read := range d.readers {
-			all, sketched := w.numbers[f], d.t.sketched[f]
-			if err := read(v, rows, func(i uint16, x int64) {
-				n := &all[d.groupOf(v, i)]
-				if sketched && n.sketch == nil {
-					n.sketch = &sketch{budget: &w.budget}
-				}
-				n.addWhole(x)
-			}); err != nil {
+			w.taken.rows, w.taken.values = w.taken.rows[:0], w.taken.values[:0]
+			if err := read(v, rows, &w.taken); err != nil {
 				return 0, err
 			}
+			d.add(v, w, f)
 		}
 		if w.budget < 0 {
 			return 0, errMemory
@@ -352,6 +355,18 @@ func (d *dense) count(p planned, infos []wire.BlockInfo) ([]*group, error) {
 		return nil
 	})
 	return d.groups(), d.x.memoryCut(err)
+}
+
+// add adds the values that were taken to the groups.
+func (d *dense) add(v *view, w *denseWorker, f int) {
+	groups, sketched := w.numbers[f], d.t.sketched[f]
+	for k, i := range w.taken.rows {
+		n := &groups[d.groupOf(v, i)]
+		if sketched && n.sketch == nil {
+			n.sketch = &sketch{budget: &w.budget}
+		}
+		n.addWhole(w.taken.values[k])
+	}
 }
 
 // errMemory says that quantiles took more than they may.

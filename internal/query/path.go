@@ -28,6 +28,9 @@ type hop struct {
 	late bool
 }
 
+// aloneBlocks is up to how many blocks asking others for help takes longer than it saves.
+const aloneBlocks = 8
+
 // errGaveUp says that a search was not finished.
 var errGaveUp = errors.New("gave up")
 
@@ -36,16 +39,21 @@ func (p *pathSearch) run(ctx context.Context, l *lookup) (hops []hop, reached bo
 	if p.from == p.to {
 		return nil, false, nil
 	}
-	x := newRun(ctx, p.r, nil, Options{CausalBudget: p.budget})
 	began := time.Now()
 	late := lateEdges(p.r)
 	low, high := hull(min(p.from, p.to), max(p.from, p.to), late)
 	if p.from > p.to && !slices.ContainsFunc(late, func(e wire.LateEdge) bool { return e.Effect >= low && e.Edge.Cause <= high }) {
 		return nil, false, nil // only a late edge leads to a smaller id
 	}
-	if n := len(p.r.Blocks(wire.Prune{IDMin: low, IDMax: high})); p.blocksMax > 0 && n > p.blocksMax {
+	n := len(p.r.Blocks(wire.Prune{IDMin: low, IDMax: high}))
+	if p.blocksMax > 0 && n > p.blocksMax {
 		return nil, false, fmt.Errorf("%w: %d blocks lie between", errGaveUp, n)
 	}
+	o := Options{CausalBudget: p.budget}
+	if n <= aloneBlocks {
+		o.Workers = 1
+	}
+	x := newRun(ctx, p.r, nil, o)
 	c := cone{
 		x: x, of: newIDSet(p.from, p.from+1), late: late, entries: map[streamKey]entry{}, target: p.to,
 		over: func() error {

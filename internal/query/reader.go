@@ -6,7 +6,8 @@ import (
 )
 
 // Reader is what a query needs of a recording: a snapshot that does not change while it is used. All
-// methods are safe for concurrent use.
+// methods are safe for concurrent use. One that can hold late edges must also be a [LateLister], or the
+// relations of queries and paths leave those edges out; a [Sizer] tells statistics its size.
 type Reader interface {
 	// Table gives the texts, names and places of the recording.
 	Table() *wire.Table

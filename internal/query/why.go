@@ -205,6 +205,7 @@ func (w *whyScan) addWaits() error {
 func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, waits [][]foundWait) error {
 	last := map[streamKey]int64{}
 	var c wire.Columns
+	var other streamKey // the last stream that is of no interest: events come in runs
 	for _, info := range w.blocks(p, "waits") {
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -214,8 +215,12 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 		for i := range c.Len {
 			key := streamKey{c.Source[i], c.Stream[i]}
+			if key == other {
+				continue
+			}
 			in, ok := stretches[key]
 			if !ok {
+				other = key
 				continue
 			}
 			before, known := last[key]
