@@ -159,6 +159,20 @@ func TestWhyShowsTheLongestWaitsAndCountsTheRest(t *testing.T) {
 	}
 }
 
+func TestALockThatTheStreamItselfHadLetGoIsNoWait(t *testing.T) {
+	r := told(t, 1,
+		event.Event{Stream: "g1", Kind: event.KindCall},
+		event.Event{Stream: "g1", Kind: event.KindRelease, Key: "l", Causes: by(event.EdgeContext, 1)},
+		event.Event{Stream: "g2", Kind: event.KindRelease, Key: "m"},
+		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "l", Causes: by(event.EdgeContext, 1, 2)},
+		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "m", Causes: by(event.EdgeContext, 1, 3)},
+		event.Event{Stream: "g1", Kind: event.KindError, Causes: by(event.EdgeContext, 1)},
+	)
+	if got := outline(why(t, r, 6, query.WhyOptions{})); got != "1 6(5<3 1µs)" {
+		t.Errorf("the chain is %s", got)
+	}
+}
+
 func TestFutureFollowsWhatAnEventLedTo(t *testing.T) {
 	r, _ := shop(t, 8)
 	tree, err := query.Future(ctx, r, 28, query.FutureOptions{})

@@ -38,6 +38,7 @@ func (r Reason) String() string {
 const (
 	rootsSuggested = 3
 	waitsSuggested = 3
+	waitsKept      = 8 * waitsSuggested // some turn out to be no waits
 )
 
 // Suggest gives events worth asking about: the last error, the slowest roots (their returns), the
@@ -90,12 +91,40 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown := 0
 	for _, w := range waits {
+		others, err := l.waitedForOthers(w.id)
+		if err != nil {
+			return nil, err
+		}
+		if !others || shown == waitsSuggested {
+			continue
+		}
+		shown++
 		if err := add(w.id, LongestWait, w.waited, 0); err != nil {
 			return nil, err
 		}
 	}
 	return all, last("kind = gap", LastGap)
+}
+
+// waitedForOthers says whether a further cause of an event lies in another stream.
+func (l *lookup) waitedForOthers(id event.ID) (bool, error) {
+	row, err := l.row(id)
+	if err != nil {
+		return false, err
+	}
+	edges, late := further(row)
+	for n, edge := range edges {
+		cause, err := l.cause(edge, row, n >= late)
+		if err != nil {
+			return false, err
+		}
+		if cause.Row != nil && cause.Row.key() != row.key() {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 const waitKinds = 1<<event.KindReceive | 1<<event.KindAcquire | 1<<event.KindWake
@@ -119,7 +148,7 @@ func longestWaits(ctx context.Context, r Reader, o Options) ([]foundWait, error)
 	keep := func(w foundWait) {
 		top = append(top, w)
 		slices.SortFunc(top, func(a, b foundWait) int { return cmp.Or(cmp.Compare(b.waited, a.waited), cmp.Compare(a.id, b.id)) })
-		top = top[:min(len(top), waitsSuggested)]
+		top = top[:min(len(top), waitsKept)]
 	}
 	_, err := scan(x, r.Blocks(wire.Prune{}), func(v *view) (*blockWaits, error) {
 		if err := v.load(wire.ColKind | wire.ColStream | wire.ColSource | wire.ColTime | wire.ColFlags | wire.ColParent | wire.ColFurther); err != nil {
@@ -146,7 +175,7 @@ func longestWaits(ctx context.Context, r Reader, o Options) ([]foundWait, error)
 			}
 		}
 		slices.SortFunc(b.waits, func(a, b foundWait) int { return cmp.Or(cmp.Compare(b.waited, a.waited), cmp.Compare(a.id, b.id)) })
-		b.waits = b.waits[:min(len(b.waits), waitsSuggested)]
+		b.waits = b.waits[:min(len(b.waits), waitsKept)]
 		for key, t := range at {
 			b.last = append(b.last, lastOf{key, t})
 		}

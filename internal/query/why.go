@@ -256,7 +256,7 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 		return cmp.Compare(b.waited, a.waited)
 	})
 	for i, f := range found {
-		if i >= w.o.WaitsMax {
+		if len(s.Waits) >= w.o.WaitsMax || i >= waitsTried*w.o.WaitsMax {
 			s.WaitsMore++
 			s.WaitsRest += f.waited
 			continue
@@ -275,11 +275,17 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 			if err != nil {
 				return err
 			}
-			s.Waits = append(s.Waits, Wait{row, cause, f.waited})
+			// A lock that the stream itself had let go was free: nobody was waited for.
+			if cause.Row == nil || cause.Row.key() != row.key() {
+				s.Waits = append(s.Waits, Wait{row, cause, f.waited})
+			}
 		}
 	}
 	return nil
 }
+
+// waitsTried is how many times as many waits are looked at as are shown.
+const waitsTried = 8
 
 // addReturns finds how long the calls of the chain ran.
 func (w *whyScan) addReturns() error {

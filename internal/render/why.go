@@ -294,11 +294,13 @@ func (d *whyText) commands() {
 	d.next(pairs...)
 }
 
+// longest gives the wait that took most, if it took a tenth of the time or more.
 func (d *whyText) longest() (longest *query.Wait) {
+	whole := time.Duration(d.chain.Event().Event.Time - d.zero)
 	for i := range d.chain.Steps {
 		for j := range d.chain.Steps[i].Waits {
 			w := &d.chain.Steps[i].Waits[j]
-			if w.For.Row != nil && w.Waited > 0 && (longest == nil || w.Waited > longest.Waited) {
+			if w.For.Row != nil && w.Waited > 0 && w.Waited >= whole/10 && (longest == nil || w.Waited > longest.Waited) {
 				longest = w
 			}
 		}
