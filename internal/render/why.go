@@ -291,6 +291,9 @@ func (d *whyText) commands() {
 		pairs = append(pairs, [2]string{d.style.command("why", number(d.chain.Steps[0].Row.Event.ID)), "what came before"})
 	}
 	pairs = append(pairs, [2]string{d.style.command("show", number(target)), "everything about it"})
+	if e := &d.chain.Event().Event; !e.Background {
+		pairs = append(pairs, [2]string{d.style.command("find", "{ correlation = "+number(e.Correlation)+" }"), "all of this work"})
+	}
 	d.next(pairs...)
 }
 
