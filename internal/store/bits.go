@@ -52,11 +52,33 @@ func unpackBits(dst []uint64, src []byte, w uint) {
 	}
 	mask := uint64(1)<<w - 1
 	bit := uint(0)
+	switch { // from one word come as many values as surely lie in it
+	case w <= 14:
+		for len(dst) >= 4 {
+			word := wordAt(src, bit)
+			d := dst[:4:4]
+			d[0], d[1] = word&mask, word>>(w&63)&mask
+			d[2], d[3] = word>>(2*w&63)&mask, word>>(3*w&63)&mask
+			dst, bit = dst[4:], bit+4*w
+		}
+	case w <= 28:
+		for len(dst) >= 2 {
+			word := wordAt(src, bit)
+			d := dst[:2:2]
+			d[0], d[1] = word&mask, word>>(w&63)&mask
+			dst, bit = dst[2:], bit+2*w
+		}
+	}
 	for i := range dst {
-		at := bit >> 3
-		dst[i] = binary.LittleEndian.Uint64(src[at:at+8]) >> (bit & 7) & mask
+		dst[i] = wordAt(src, bit) & mask
 		bit += w
 	}
+}
+
+// wordAt gives the 57 bits or more that begin at that bit.
+func wordAt(src []byte, bit uint) uint64 {
+	at := bit >> 3
+	return binary.LittleEndian.Uint64(src[at:at+8]) >> (bit & 7)
 }
 
 // bitsAt gives the w bits that begin at that bit of src. It needs no more bytes than they take.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
@@ -14,7 +15,13 @@ import (
 type scratch struct {
 	codes, values, more [wire.BlockRowsMax + 1]uint64
 	lengths             [wire.BlockRowsMax]uint64
-	piece               []byte
+
+	// piece is the last piece of which a part was wanted: who reads the events of one request one by one mostly wants
+	// the same again. It is known by its block (checked is one of each block, and as it is held here, no
+	// other block can have the same) and its place in it.
+	piece   []byte
+	pieceOf *atomic.Uint32
+	pieceAt int
 }
 
 const scratchPieceMax = 1 << 20 // a larger piece is not kept
@@ -23,7 +30,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func (s *scratch) release() {
 	if cap(s.piece) > scratchPieceMax {
-		s.piece = nil
+		s.piece, s.pieceOf = nil, nil
 	}
 	scratches.Put(s)
 }
@@ -159,11 +166,12 @@ func openDictionary(p []byte, rows int, named bool) (c dictionary, err error) {
 // fillDictionary decodes rows from low on. Few rows are looked up one by one; for many, the whole
 // dictionary is decoded first.
 func fillDictionary[T ~uint64](c *dictionary, low int, dst []T, sc *scratch) error {
+	codes := sc.codes[:len(dst)]
 	if c.n == 0 {
+		clear(codes)
 		clear(dst)
 		return nil
 	}
-	codes := sc.codes[:len(dst)]
 	if err := fillInts(&c.codes, low, codes); err != nil {
 		return err
 	}
@@ -241,6 +249,7 @@ func coded[T ~uint64](d *decoder, id int, dst *[]T) {
 	d.fail(id, err)
 }
 
+// names decodes a chunk of names, and leaves the rows' codes in the scratch.
 func names(d *decoder, id int, dst *[]wire.Name) {
 	*dst = resize(*dst, d.high-d.low)
 	c, err := openDictionary(d.chunk(id), d.v.h.rows, true)
@@ -286,14 +295,11 @@ func (d *decoder) relative(id int, codes, dst []uint64) (bases []uint64) {
 }
 
 func (d *decoder) streams(want wire.ColumnSet, into *wire.Columns) {
-	if want&wire.ColStream != 0 {
-		names(d, chunkStream, &into.Stream)
-	}
+	codes := d.namesOrCodes(chunkStream, want&wire.ColStream != 0, &into.Stream)
 	if want&wire.ColSeq == 0 {
 		return
 	}
 	into.Seq = resize(into.Seq, d.high-d.low)
-	codes := d.codes(chunkStream)
 	bases := d.relative(chunkSeq, codes, into.Seq)
 	if d.err == nil && bases != nil {
 		for i, code := range codes {
@@ -303,14 +309,11 @@ func (d *decoder) streams(want wire.ColumnSet, into *wire.Columns) {
 }
 
 func (d *decoder) keys(want wire.ColumnSet, into *wire.Columns) {
-	if want&wire.ColKey != 0 {
-		names(d, chunkKey, &into.Key)
-	}
+	codes := d.namesOrCodes(chunkKey, want&wire.ColKey != 0, &into.Key)
 	if want&wire.ColOrdinal == 0 {
 		return
 	}
 	into.Ordinal = resize(into.Ordinal, d.high-d.low)
-	codes := d.codes(chunkKey)
 	bases := d.relative(chunkOrdinal, codes, into.Ordinal)
 	if d.err == nil && bases != nil {
 		for i, code := range codes {
@@ -319,6 +322,15 @@ func (d *decoder) keys(want wire.ColumnSet, into *wire.Columns) {
 			}
 		}
 	}
+}
+
+// namesOrCodes decodes a chunk of names if they are wanted, and its codes in any case.
+func (d *decoder) namesOrCodes(id int, wanted bool, dst *[]wire.Name) []uint64 {
+	if !wanted {
+		return d.codes(id)
+	}
+	names(d, id, dst)
+	return d.sc.codes[:d.high-d.low]
 }
 
 // codes decodes the codes of a chunk of names.
@@ -521,6 +533,7 @@ func (d *decoder) payload(id int, ends []uint32, data []byte) ([]uint32, []byte)
 	}
 	p, err := openPayload(lengths, pieces, d.v.h.rows)
 	if err == nil {
+		p.block, p.chunk = d.v.checked, id
 		ends, data, err = p.read(d.low, d.high, ends, data, d.sc)
 	}
 	d.fail(id, err)

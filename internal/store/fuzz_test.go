@@ -286,7 +286,7 @@ func FuzzSegment(f *testing.F) {
 			{File: segmentName(1), State: segmentOpen, Base: 1},
 			{File: segmentName(1), State: segmentClosed, Base: 1, End: 19, Bytes: int64(len(p)) + 1},
 		} {
-			l, err := loadSegment(d, meta, 12, func(*CorruptError) {})
+			l, err := loadSegment(d, meta, 12, func() bool { return true }, func(*CorruptError) {})
 			if err != nil {
 				continue
 			}

@@ -50,8 +50,9 @@ func (w *intWriter) append(dst []byte, v []uint64, ordered bool) []byte {
 		return dst
 	}
 	runs, zeros := 1, 0
-	prev := v[0]
+	prev, all := v[0], uint64(0)
 	for _, x := range v {
+		all |= x
 		if x != prev {
 			runs++
 			prev = x
@@ -64,7 +65,7 @@ func (w *intWriter) append(dst []byte, v []uint64, ordered bool) []byte {
 	case runs == 1:
 		dst = append(dst, modeConstant)
 		return binary.AppendUvarint(dst, v[0])
-	case runs*8 <= len(v):
+	case runs*8 <= len(v) && (all > 15 || runs*32 <= len(v)): // of a few bits, frames are as short
 		return w.appendRuns(dst, v, runs, ordered)
 	case zeros*4 >= len(v) && zeros*sparseBits(v) > len(v):
 		return w.appendSparse(dst, v, ordered)
@@ -252,7 +253,8 @@ func (w *intWriter) appendExceptions(low []uint64, width uint) {
 	}
 }
 
-// choose gives the mode of which a sample of the mini-blocks is the shortest.
+// choose gives the mode of which a sample of the mini-blocks is the shortest. Frames are the quickest to
+// read a single value of: differences have to be worth a sixteenth.
 func (w *intWriter) choose(v []uint64) byte {
 	best, least := byte(modeFrame), int(^uint(0)>>1)
 	for mode := byte(modeFrame); mode <= modeZigzag; mode++ {
@@ -261,6 +263,9 @@ func (w *intWriter) choose(v []uint64) byte {
 			low, _ := w.lower(mode, v[at:min(at+miniLen, len(v))])
 			width, highWidth := w.split(low)
 			cost += int(width)*len(low) + len(w.high)*int(8+highWidth) // #nosec G115 -- small
+		}
+		if mode != modeFrame {
+			cost += cost / 16
 		}
 		if cost < least {
 			best, least = mode, cost

@@ -17,8 +17,9 @@ type loaded struct {
 
 // loadSegment opens a segment of the manifest, by its index or by reading its blocks. What is damaged is reported
 // and stays in the list of blocks, so that the rest can be read. known is up to which id everything is
-// known to be durable.
-func loadSegment(dir fsys, meta segmentMeta, known event.ID, report damage) (*loaded, error) {
+// known to be durable. gone is asked whether a file that is not there is lost: for a reader, it may as well
+// have been removed since the manifest was read.
+func loadSegment(dir fsys, meta segmentMeta, known event.ID, gone func() bool, report damage) (*loaded, error) {
 	if meta.State == segmentSealed {
 		seg, x, err := loadSealed(dir, meta)
 		if err == nil {
@@ -27,9 +28,15 @@ func loadSegment(dir fsys, meta segmentMeta, known event.ID, report damage) (*lo
 		if errors.Is(err, ErrVersion) {
 			return nil, fmt.Errorf("%s: %w", meta.File, err)
 		}
-		report(&CorruptError{File: meta.File, Offset: meta.Bytes, Part: "index", Cause: err})
+		if !errors.Is(err, fs.ErrNotExist) {
+			report(&CorruptError{File: meta.File, Offset: meta.Bytes, Part: "index", Cause: err})
+		}
 	}
-	return loadByBlocks(dir, meta, known, report)
+	l, err := loadByBlocks(dir, meta, known, report)
+	if errors.Is(err, fs.ErrNotExist) && meta.State != segmentOpen && gone() {
+		return loadMissing(meta, err, report), nil
+	}
+	return l, err
 }
 
 // loadSealed opens a sealed segment by its index.
@@ -65,9 +72,6 @@ func loadSealed(dir fsys, meta segmentMeta) (*viewSegment, *index, error) {
 func loadByBlocks(dir fsys, meta segmentMeta, known event.ID, report damage) (*loaded, error) {
 	f, err := dir.Open(meta.File, false, false)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) && meta.State != segmentOpen {
-			return loadMissing(meta, err, report), nil
-		}
 		return nil, err
 	}
 	size, err := f.Size()
@@ -129,10 +133,23 @@ func loadMissing(meta segmentMeta, cause error, report damage) *loaded {
 // addTails brings the tails up to date with a segment's blocks. A damaged one is passed over.
 func (seg *viewSegment) addTails(t *tails) {
 	var c wire.Columns
+	codes := make([]uint64, wire.BlockRowsMax)
 	for _, e := range seg.entries {
-		if err := seg.s.read(e, 0, e.rows, wire.ColStream|wire.ColSource|wire.ColSeq|wire.ColKind, &c); err == nil {
-			t.addBlock(&c)
-		}
+		_ = seg.s.guard(e, func() error {
+			var v blockView
+			err := seg.s.open(e, &v)
+			if err == nil {
+				err = v.columns(0, e.rows, wire.ColStream|wire.ColSource|wire.ColSeq|wire.ColKind, &c)
+			}
+			if err == nil {
+				clear(codes)
+				err = v.streamCodes(codes[:e.rows])
+			}
+			if err == nil {
+				t.addBlock(&c, codes[:e.rows])
+			}
+			return err
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
@@ -113,6 +114,9 @@ type payload struct {
 	count   int
 	table   []byte
 	stored  []byte
+
+	block *atomic.Uint32 // which block's it is; nil if that does not matter
+	chunk int
 }
 
 func openPayload(lengths, pieces []byte, rows int) (p payload, err error) {
@@ -250,7 +254,7 @@ func (p payload) read(low, high int, ends []uint32, data []byte, sc *scratch) ([
 			case wanted == uint64(e.raw): // #nosec G115 -- bounded in next
 				data, err = e.appendRaw(data)
 			default:
-				if sc.piece, err = e.appendRaw(sc.piece[:0]); err == nil {
+				if err = p.cached(&e, first, sc); err == nil {
 					data = append(data, sc.piece[before:before+wanted]...)
 				}
 			}
@@ -265,4 +269,17 @@ func (p payload) read(low, high int, ends []uint32, data []byte, sc *scratch) ([
 		first += e.rows
 	}
 	return ends, data, nil
+}
+
+// cached makes sc.piece what the piece holds, which begins with that row.
+func (p *payload) cached(e *piece, first int, sc *scratch) (err error) {
+	at := first*chunkEnd + p.chunk
+	if p.block != nil && sc.pieceOf == p.block && sc.pieceAt == at {
+		return nil
+	}
+	sc.pieceOf = nil
+	if sc.piece, err = e.appendRaw(sc.piece[:0]); err == nil {
+		sc.pieceOf, sc.pieceAt = p.block, at
+	}
+	return err
 }

@@ -19,8 +19,8 @@ import (
 
 var benchEvents = flag.Int("events", 2_000_000, "events of the recording that the read benchmarks use; the targets are for 20,000,000")
 
-// bigRecording makes a recording of that many events.
-func bigRecording(b *testing.B, dir string, events int) {
+// bigRecording makes a recording of that many events, and leaves it open.
+func bigRecording(b *testing.B, dir string, events int) *recording {
 	b.Helper()
 	r := record(b, dir, Options{}, shape.Shape{})
 	ch := make(chan *wire.Block, 2)
@@ -40,11 +40,30 @@ func bigRecording(b *testing.B, dir string, events int) {
 			b.Fatal(err)
 		}
 		ch <- x
+		r.blocks = append(r.blocks[:0], x)
 	}
 	close(ch)
 	wg.Wait()
-	if err := r.w.Close(); err != nil {
-		b.Fatal(err)
+	r.wait(b)
+	return r
+}
+
+// BenchmarkRecover opens a recording whose writer has died: the segment that it was writing is read whole.
+func BenchmarkRecover(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		dir := b.TempDir()
+		bigRecording(b, dir, *benchEvents).w.abandon()
+		b.StartTimer()
+		w, err := Open(dir, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 	}
 }
 
@@ -75,7 +94,9 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	bigRecording(b, dir, *benchEvents)
+	if err := bigRecording(b, dir, *benchEvents).w.Close(); err != nil {
+		b.Fatal(err)
+	}
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			r, err := OpenReader(dir)

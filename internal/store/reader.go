@@ -160,13 +160,17 @@ func (r *Reader) load(m *manifest) error {
 			_ = s.s.release()
 		}
 	}
+	gone := func() bool {
+		now, err := readManifest(r.dir)
+		return err == nil && now.Number == m.Number
+	}
 	for _, meta := range m.Segments {
 		if meta.State == segmentOpen {
 			if r.live != nil && r.live.s.name == meta.File {
 				live = r.live
 				continue
 			}
-			l, err := loadSegment(r.dir, meta, 0, r.report)
+			l, err := loadSegment(r.dir, meta, 0, gone, r.report)
 			if err != nil {
 				release()
 				return err
@@ -179,7 +183,7 @@ func (r *Reader) load(m *manifest) error {
 			segs = append(segs, *old)
 			continue
 		}
-		l, err := loadSegment(r.dir, meta, 0, r.report)
+		l, err := loadSegment(r.dir, meta, 0, gone, r.report)
 		if err != nil {
 			release()
 			return err

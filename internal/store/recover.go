@@ -171,7 +171,7 @@ func (w *Writer) recoverSegments() error {
 	}()
 	texts, places := 0, 0
 	for _, meta := range w.manifest.Segments {
-		l, err := loadSegment(w.dir, meta, known, w.report)
+		l, err := loadSegment(w.dir, meta, known, func() bool { return true }, w.report)
 		if err != nil {
 			return fmt.Errorf("%s: %w", meta.File, err)
 		}

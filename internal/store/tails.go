@@ -142,16 +142,52 @@ func (t *tails) load(p []byte, n int) error {
 	return nil
 }
 
-// addBlock brings the tails up to date with a block that was read.
-func (t *tails) addBlock(c *wire.Columns) {
-	last := make(map[tailKey]int, 64)
+// addBlock brings the tails up to date with a block that was read. codes are its streams' codes: with
+// them, only the last row of each stream is looked up.
+func (t *tails) addBlock(c *wire.Columns, codes []uint64) {
+	var last [wire.BlockRowsMax + 1]uint16 // index + 1 of each code's last row
+	seen := make([]uint64, 0, 256)
+	source := wire.SourceID(0)
+	for i, code := range codes {
+		if source == 0 {
+			source = c.Source[0]
+		}
+		if c.Source[i] != source { // two sources may have streams of the same name
+			t.addRows(c)
+			return
+		}
+		if last[code] == 0 {
+			seen = append(seen, code)
+		}
+		last[code] = uint16(i + 1) // #nosec G115 -- at most BlockRowsMax
+	}
+	for _, code := range seen {
+		t.add(tailAt(c, int(last[code]-1)))
+	}
+}
+
+func (t *tails) addRows(c *wire.Columns) {
 	for i := range c.Len {
-		last[tailKey{c.Stream[i], c.Source[i]}] = i
+		t.add(tailAt(c, i))
 	}
-	for k, i := range last {
-		t.add(wire.Tail{
-			Source: k.source, Stream: k.stream, Seq: c.Seq[i],
-			ID: c.Base + event.ID(i), Exited: c.Kind[i] == event.KindExit, // #nosec G115 -- an index
-		})
+}
+
+func tailAt(c *wire.Columns, i int) wire.Tail {
+	return wire.Tail{
+		Source: c.Source[i], Stream: c.Stream[i], Seq: c.Seq[i],
+		ID: c.Base + event.ID(i), Exited: c.Kind[i] == event.KindExit, // #nosec G115 -- an index
 	}
+}
+
+// streamCodes fills codes, which has the block's number of rows, with the rows' stream codes.
+func (v *blockView) streamCodes(codes []uint64) error {
+	p, err := v.chunk(chunkStream)
+	if err != nil {
+		return err
+	}
+	c, err := openDictionary(p, v.h.rows, true)
+	if err == nil && c.n > 0 {
+		err = fillInts(&c.codes, 0, codes)
+	}
+	return err
 }
