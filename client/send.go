@@ -40,7 +40,7 @@ var ErrSenderClosed = errors.New("client: the sender is closed")
 
 const (
 	pendingBytesDefault = 64 << 20
-	pendingBatchesMax   = 256
+	pendingBatchesMax   = 1024
 	retryForDefault     = 30 * time.Second
 	retryPauseMin       = 20 * time.Millisecond
 	retryPauseMax       = 2 * time.Second

@@ -31,7 +31,9 @@ type Options struct {
 	Source string // what the program is called at the server; default: the name of its executable
 	Policy Policy // default: Drop
 
-	MemoryBytesMax int           // of buffers; default 16 MiB, at least 4 MiB
+	// MemoryBytesMax bounds the buffers, which take memory as they are first used; at least 4 MiB. The default
+	// is 16 MiB, and 64 MiB for a server: it acknowledges what it is sure of, which can take it a second.
+	MemoryBytesMax int
 	FileBytesMax   int64         // of what is written; events beyond are dropped and counted; default: no bound
 	FlushInterval  time.Duration // how long an event may wait in a buffer; default 100 ms
 	CloseTimeout   time.Duration // how long Close and Flush wait for a server; default 5 s
@@ -84,6 +86,7 @@ func Recording() bool { return active.Load() != nil }
 
 const (
 	memoryBytesDefault = 16 << 20
+	memoryBytesServer  = 64 << 20
 	memoryBytesMin     = 4 << 20
 	memoryBytesCeiling = 1 << 30
 )
@@ -100,6 +103,9 @@ func (o *Options) complete() error {
 	}
 	if o.MemoryBytesMax == 0 {
 		o.MemoryBytesMax = memoryBytesDefault
+		if o.Address != "" {
+			o.MemoryBytesMax = memoryBytesServer
+		}
 	}
 	if o.MemoryBytesMax < memoryBytesMin || o.MemoryBytesMax > memoryBytesCeiling {
 		return fmt.Errorf("probe: MemoryBytesMax is %d: it must be from %d to %d", o.MemoryBytesMax, memoryBytesMin, memoryBytesCeiling)

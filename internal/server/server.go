@@ -49,9 +49,9 @@ type Options struct {
 	Log      *slog.Logger            // default: none
 
 	ConnectionsMax int // default 64
-	SessionsMax    int // remembered, connected or not; default 1024
+	SessionsMax    int // remembered, connected or not; default 256
 	FrameBytesMax  int // default protocol.FrameBytesMax, which is the most
-	InFlightMax    int // batches of a session without an answer; default 256
+	InFlightMax    int // batches of a session without an answer; default 1024
 	QueriesMax     int // of a connection at a time; default 4
 
 	IdleTimeout   time.Duration // between frames; default 10 min
@@ -68,9 +68,9 @@ func (o *Options) complete() error {
 		def, low, high int
 	}{
 		{"ConnectionsMax", &o.ConnectionsMax, 64, 1, 1 << 16},
-		{"SessionsMax", &o.SessionsMax, 1024, 1, 1 << 20},
+		{"SessionsMax", &o.SessionsMax, 256, 1, 1 << 20},
 		{"FrameBytesMax", &o.FrameBytesMax, protocol.FrameBytesMax, helloBytesMax, protocol.FrameBytesMax},
-		{"InFlightMax", &o.InFlightMax, 256, 1, 1 << 16},
+		{"InFlightMax", &o.InFlightMax, 1024, 1, 1 << 16},
 		{"QueriesMax", &o.QueriesMax, 4, 1, 1024},
 	} {
 		if *f.value == 0 {
@@ -256,14 +256,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
-	var err error
+	answered := make(chan error, len(sessions))
 	for _, se := range sessions {
-		se.shutDown()
+		go func() { // the recorder bounds how long it takes to close an input; we do not wait beyond ctx
+			se.shutDown()
+			answered <- se.waitAnswered(ctx)
+		}()
 	}
-	for _, se := range sessions {
-		if waited := se.waitAnswered(ctx); waited != nil {
-			err = waited
-			break
+	var err error
+	for range sessions {
+		select {
+		case waited := <-answered:
+			err = errors.Join(err, waited)
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
 	s.mu.Lock()

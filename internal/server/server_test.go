@@ -174,7 +174,7 @@ func TestSource_IsAcknowledgedWhenDurable(t *testing.T) {
 	p.send(batch(t, 1, "g1", 1, 2, 3))
 	p.send(lines(2, line("g2", 1)+"nonsense\n"+line("g2", 2)+"{}\n"))
 	p.send(batch(t, 3, "g1")) // empty
-	servertest.Eventually(t, "everything is recorded", func() bool { return r.Count() == 5 })
+	servertest.Eventually(t, "everything is recorded", func() bool { return r.Count() == 5 && s.Stats().Batches == 3 })
 	if c := s.Stats(); c.Durable != 0 || c.Batches != 3 {
 		t.Errorf("%+v before anything is durable", c)
 	}
@@ -677,4 +677,30 @@ func TestSource_WhatComesAgainIsNotAcknowledgedTooSoon(t *testing.T) {
 	}
 	r.Set(func() { r.Held = false })
 	p.want("ack 1")
+}
+
+// A recorder that takes its time to close a source holds up that source only.
+func TestSource_ThatClosesSlowly(t *testing.T) {
+	r := servertest.New(t)
+	closing := make(chan struct{})
+	r.OnClose = func() { <-closing }
+	s, address := begin(t, Options{Recorder: r})
+	p := hello(t, address, mySession)
+	p.send(batch(t, 1, "g", 1))
+	p.want("ack 1")
+	p.send(protocol.AppendFrame(nil, protocol.KindEnd, nil))
+	servertest.Eventually(t, "it is being closed", func() bool { return r.Closed() == 1 })
+	other := hello(t, address, mySession+"2")
+	other.send(batch(t, 1, "h", 1))
+	other.want("ack 1")
+
+	back := connect(t, address)
+	back.send((&protocol.Hello{Version: 1, Source: "test", Session: mySession}).Append(nil))
+	time.AfterFunc(20*time.Millisecond, func() { close(closing) })
+	back.want("welcome, 1 done")
+	back.send(protocol.AppendFrame(nil, protocol.KindEnd, nil))
+	back.want("ended")
+	if c := s.Stats(); c.Durable != 2 {
+		t.Errorf("%+v", c)
+	}
 }

@@ -29,7 +29,8 @@ type session struct {
 	name   string
 	format string
 
-	finished chan finished // has room for all in flight: Done must not block
+	finished  chan finished // has room for all in flight: Done must not block
+	forgotten chan struct{} // closed: the server has forgotten the session
 
 	taking sync.Mutex // a batch at a time, also where an old connection is not over yet
 	lines  *probe.Lines
@@ -37,6 +38,8 @@ type session struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and made anew when something below changes
 	input    Input         // nil: closed
+	claimed  int           // connections that are about to have it
+	closing  chan struct{} // its input is being closed until this is; nil: it is not
 	conn     *connection   // that gets the answers; nil: none
 	inFlight map[uint64]struct{}
 	done     uint64
@@ -76,12 +79,20 @@ func (s *Server) session(c *connection, h *protocol.Hello) (*session, error) {
 		}
 		se = &session{
 			server: s, id: h.Session, name: h.Source, format: h.Format, lines: probe.NewLines(h.Source),
-			finished: make(chan finished, s.o.InFlightMax), changed: make(chan struct{}),
+			finished: make(chan finished, s.o.InFlightMax), forgotten: make(chan struct{}), changed: make(chan struct{}),
 			inFlight: map[uint64]struct{}{}, beyond: map[uint64]struct{}{}, refused: map[uint64]protocol.Refused{},
 		}
 		s.sessions[h.Session] = se
 	}
+	se.mu.Lock()
+	se.claimed++ // so that it is not forgotten on the way to its connection
+	se.mu.Unlock()
 	s.mu.Unlock()
+	defer func() {
+		se.mu.Lock()
+		se.claimed--
+		se.mu.Unlock()
+	}()
 	return se, se.attach(c)
 }
 
@@ -92,7 +103,7 @@ func (s *Server) forgetOne() bool {
 	var since time.Time
 	for _, se := range s.sessions {
 		se.mu.Lock()
-		if se.conn == nil && se.input == nil && len(se.inFlight) == 0 && (oldest == nil || se.left.Before(since)) {
+		if se.claimed == 0 && se.conn == nil && se.input == nil && se.closing == nil && len(se.inFlight) == 0 && (oldest == nil || se.left.Before(since)) {
 			oldest, since = se, se.left
 		}
 		se.mu.Unlock()
@@ -101,12 +112,25 @@ func (s *Server) forgetOne() bool {
 		return false
 	}
 	delete(s.sessions, oldest.id)
+	close(oldest.forgotten)
 	return true
 }
 
 func (se *session) attach(c *connection) error {
 	se.mu.Lock()
 	defer se.mu.Unlock()
+	for se.closing != nil { // a source that comes back waits until it has gone
+		closing := se.closing
+		se.mu.Unlock()
+		select {
+		case <-closing:
+		case <-c.ctx.Done():
+		}
+		se.mu.Lock()
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+	}
 	if se.shut {
 		return ErrClosed
 	}
@@ -151,18 +175,31 @@ func (se *session) expire(linger time.Duration) {
 	}
 }
 
-// closeInput says that there is no more for now.
+// closeInput says that there is no more for now, and waits for the recorder to agree.
 func (se *session) closeInput() {
 	se.mu.Lock()
-	defer se.mu.Unlock()
-	if se.input == nil {
+	input, closing := se.input, se.closing
+	if input == nil {
+		se.mu.Unlock()
+		if closing != nil {
+			<-closing // somebody else's
+		}
 		return
 	}
-	if err := se.input.Close(); err != nil {
+	closing = make(chan struct{})
+	se.input, se.closing = nil, closing
+	se.notify()
+	se.mu.Unlock()
+
+	// Without the lock: the recorder takes its time, and answers go on meanwhile.
+	if err := input.Close(); err != nil {
 		se.server.o.Log.Warn("closing a source failed", "source", se.name, "error", err)
 	}
-	se.input = nil
+	se.mu.Lock()
+	se.closing = nil
 	se.notify()
+	se.mu.Unlock()
+	close(closing)
 }
 
 // shutDown is closeInput for good.
@@ -263,6 +300,8 @@ func (se *session) acknowledge() {
 		select {
 		case f := <-se.finished:
 			se.acknowledgeOne(f)
+		case <-se.forgotten: // nothing is in flight
+			return
 		case <-se.server.ctx.Done():
 			return
 		}

@@ -42,6 +42,7 @@ type Recorder struct {
 	OpenErr  error
 	PushErr  error
 	WaitErr  error
+	OnClose  func() // called by each Close of an input
 
 	// What has happened: read it when nothing goes on.
 
@@ -190,6 +191,9 @@ func (in *input) WaitDurable(ctx context.Context, last event.ID) error {
 func (in *input) Close() error {
 	in.r.Set(func() { in.r.Closes++ })
 	in.r.releaseDones()
+	if f := in.r.OnClose; f != nil {
+		f()
+	}
 	return errors.New("a close that fails is only logged")
 }
 
