@@ -53,13 +53,15 @@ func (w *intWriter) append(dst []byte, v []uint64, ordered bool) []byte {
 	prev, all := v[0], uint64(0)
 	for _, x := range v {
 		all |= x
+		// Without branches: in half of all columns nobody can foresee them.
+		changed, zero := 0, 0
 		if x != prev {
-			runs++
-			prev = x
+			changed = 1
 		}
 		if x == 0 {
-			zeros++
+			zero = 1
 		}
+		runs, zeros, prev = runs+changed, zeros+zero, x
 	}
 	switch {
 	case runs == 1:
@@ -104,19 +106,21 @@ func (w *intWriter) appendRuns(dst []byte, v []uint64, runs int, ordered bool) [
 }
 
 func (w *intWriter) appendSparse(dst []byte, v []uint64, ordered bool) []byte {
-	dense := w.nested[0][:0]
+	dense, n := resize(w.nested[0], len(v)+1), 0
+	w.nested[0] = dense
 	dst = append(dst, modeSparse)
 	for at := 0; at < len(v); at += 8 {
 		var mask byte
 		for i, x := range v[at:min(at+8, len(v))] {
+			dense[n] = x // is written over, if it is zero
 			if x != 0 {
 				mask |= 1 << i
-				dense = append(dense, x)
 			}
+			n += int(mask >> i & 1)
 		}
 		dst = append(dst, mask)
 	}
-	w.nested[0] = dense
+	dense = dense[:n]
 	return w.appendPlain(dst, dense, ordered)
 }
 
