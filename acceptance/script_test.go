@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -49,9 +55,106 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("GOCOVERDIR", counters)
+			s := &served{}
+			env.Values[servedKey{}] = s
+			env.Defer(s.end)
 			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": serve,
+			"kill":  func(ts *testscript.TestScript, _ bool, _ []string) { stopServer(ts, syscall.SIGKILL) },
+			"term":  func(ts *testscript.TestScript, _ bool, _ []string) { stopServer(ts, syscall.SIGTERM) },
+			"flip":  flip,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// served is the server of a script.
+type served struct {
+	cmd  *exec.Cmd
+	said *log
+}
+
+type servedKey struct{}
+
+// log is a buffer that is written by a process while it is read.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *log) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *log) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func (s *served) end() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+// serverStarts bounds how long a server may take until it listens.
+const serverStarts = 30 * time.Second
+
+// serve ADDRESS REC starts a server, and waits until it listens.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: serve ADDRESS REC")
+	}
+	s := ts.Value(servedKey{}).(*served)
+	s.end()
+	s.said = &log{}
+	s.cmd = exec.Command(filepath.Join(binaries, "pastcone"), "serve", "--listen", args[0], args[1])
+	s.cmd.Dir, s.cmd.Stderr = ts.Getenv("WORK"), s.said
+	s.cmd.Env = append(os.Environ(), "GOCOVERDIR="+ts.Getenv("GOCOVERDIR"))
+	ts.Check(s.cmd.Start())
+	for end := time.Now().Add(serverStarts); !strings.Contains(s.said.String(), "listening at"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("the server does not listen: %s", s.said)
+		}
+	}
+}
+
+// stopServer sends a signal to the server and waits for its end. What it said is the script's stderr then.
+func stopServer(ts *testscript.TestScript, signal syscall.Signal) {
+	s := ts.Value(servedKey{}).(*served)
+	if s.cmd == nil {
+		ts.Fatalf("there is no server")
+	}
+	ts.Check(s.cmd.Process.Signal(signal))
+	err := s.cmd.Wait()
+	s.cmd = nil
+	var exit *exec.ExitError
+	if signal == syscall.SIGTERM && err != nil || err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("the server: %v: %s", err, s.said)
+	}
+	fmt.Fprint(ts.Stderr(), s.said)
+}
+
+// flip REC flips one bit in the middle of the first segment of a recording.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: flip REC")
+	}
+	segments, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "segment-*"))
+	ts.Check(err)
+	if len(segments) == 0 {
+		ts.Fatalf("%s has no segment", args[0])
+	}
+	text, err := os.ReadFile(segments[0])
+	ts.Check(err)
+	text[len(text)/2] ^= 0x10
+	ts.Check(os.WriteFile(segments[0], text, 0o600))
 }
