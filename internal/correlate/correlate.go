@@ -154,7 +154,6 @@ func New(o Options, sink Sink) *Correlator {
 		seeds:     [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		sources:   make([]*source, 1),
 		sourceOf:  map[wire.SourceID]*source{},
-		streams:   [][]stream{make([]stream, 1)},
 		streamOf:  streamTable{slots: make([]streamSlot, 1024), seed: rand.Uint64()}, // #nosec G404 -- no secret
 		ends:      newEnds([2]uint64{rand.Uint64(), rand.Uint64()}, slotsMax),        // #nosec G404 -- no secret
 		queues:    newQueues(o.MemoryBytesMax / 8),

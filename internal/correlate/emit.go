@@ -119,6 +119,9 @@ func (c *Correlator) owes(k token, effect event.ID, kind event.EdgeKind) {
 func (c *Correlator) pay(debts uint32, cause event.ID, inferred bool) {
 	for i := debts; i != 0; i = c.ends.debts[i].next {
 		d := &c.ends.debts[i]
+		if d.effect == cause {
+			continue // it names itself
+		}
 		e := wire.Edge{Cause: cause, Kind: d.kind}
 		if inferred {
 			e.Conf, e.P = event.Inferred, pDoubt

@@ -39,6 +39,8 @@ func (c *Correlator) declaredGap(src *source, s *stream, b *wire.Batch, r *wire.
 	lost := min(lostOf(b.Data(r)), event.SeqMax-r.Seq)
 	c.gapRow(src, s, b, r, lost)
 	s.next += lost
+	c.offers(src, s, b, r, &c.made) // it may have a name
+	c.sealFull()
 	return true
 }
 
@@ -72,6 +74,7 @@ func (c *Correlator) gap(src *source, s *stream, b *wire.Batch, r *wire.Record, 
 	c.gapRow(src, s, &c.gapBatch, &wire.Record{
 		Time: r.Time, Seq: s.next, Kind: event.KindGap, DataLen: uint32(len(c.gapData)), // #nosec G115 -- short
 	}, lost)
+	c.sealFull()
 }
 
 // gapRow emits a gap event, and notes what it leaves in doubt: "a gap taints the calls open at it, and the
@@ -103,7 +106,6 @@ func (c *Correlator) gapRow(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	if lost > 0 {
 		s.odd().noteGap(seqRange{s.next, s.next + lost})
 	}
-	c.sealFull()
 }
 
 // taint says that anything may have happened in a stream.

@@ -99,14 +99,8 @@ func (c *Correlator) newStream(src *source, name wire.Name) *stream {
 	i := c.free
 	if i == 0 {
 		slab := make([]stream, slabStreams)
-		first := uint32(len(c.streams)-1) * slabStreams // #nosec G115 -- bounded by memory
-		if len(c.streams) == 1 && len(c.streams[0]) == 1 {
-			c.streams[0] = slab
-			first = 0
-		} else {
-			first += slabStreams
-			c.streams = append(c.streams, slab)
-		}
+		first := uint32(len(c.streams)) * slabStreams // #nosec G115 -- bounded by memory
+		c.streams = append(c.streams, slab)
 		for k := slabStreams - 1; k >= 0; k-- {
 			if j := first + uint32(k); j != 0 { // #nosec G115 -- small
 				slab[k].more, c.free = c.free, j

@@ -65,7 +65,6 @@ func (p *party) join(name wire.Name) {
 
 const (
 	queuesMax      = 1 << 16 // in a generation
-	offersMax      = 1 << 16 // in a queue
 	queueSizeBytes = 256
 	offerSizeBytes = 72
 )
@@ -73,8 +72,9 @@ const (
 // queues is all queues, in two generations like the ends.
 type queues struct {
 	young, old map[queueKey]*queue
-	offers     int
-	max        int // in a generation
+	offers     int // in all queues
+	offersMax  int
+	max        int // queues in a generation
 	forgotten  uint64
 	doubt      map[uint32]bool // sources of which a queue was forgotten that mattered
 }
@@ -82,7 +82,8 @@ type queues struct {
 func newQueues(bytesMax int64) queues {
 	return queues{
 		young: map[queueKey]*queue{}, old: map[queueKey]*queue{}, doubt: map[uint32]bool{},
-		max: int(min(queuesMax, max(64, bytesMax/(4*queueSizeBytes)))),
+		max:       int(min(queuesMax, max(64, bytesMax/(4*queueSizeBytes)))),
+		offersMax: int(max(64, bytesMax/(2*offerSizeBytes))),
 	}
 }
 
@@ -201,9 +202,13 @@ func (c *Correlator) lockOf(src *source, r *wire.Record) *queue {
 func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 	at, is := c.search(q, r.Time, s.name, r.Seq)
 	if !is {
-		if len(q.offers) >= offersMax {
-			c.forgetOffer(q)
-			at, _ = c.search(q, r.Time, s.name, r.Seq)
+		if c.queues.offers >= c.queues.offersMax {
+			if len(q.offers) > 0 {
+				c.forgetOffer(q)
+				at, _ = c.search(q, r.Time, s.name, r.Seq)
+			} else {
+				c.queues.turn()
+			}
 		}
 		q.offers = append(q.offers, offer{})
 		copy(q.offers[at+1:], q.offers[at:])
