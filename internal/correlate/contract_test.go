@@ -97,6 +97,18 @@ func TestWhatComesInTimeIsNotMissing(t *testing.T) {
 	}
 }
 
+func TestASourceThatMarksStartsNeedNotWaitForOthers(t *testing.T) {
+	r := newRig(t, Options{})
+	r.Open(1, true)
+	r.MarksStarts(1)
+	r.add(1, 0, "m#1 call main", "m#2 spawn go child=w")
+	r.expect("m#1 m#2")
+	r.add(1, 0, "v#1 start -", "w#1 start -")
+	r.expect("m#1 m#2 w#1")
+	r.Finish()
+	r.expect("m#1 m#2 w#1 v#1")
+}
+
 // "counted in event time against the highest event time seen of all sources (an idle source does not hold it up)"
 func TestAnotherSourceMovesTheTimeOn(t *testing.T) {
 	r := newRig(t, Options{})

@@ -120,9 +120,12 @@ type source struct {
 	index  uint32
 	finite bool
 	over   bool
-	waits  []uint32 // heap of the streams that wait with a limit, by event time
-	first  uint32   // of its streams
-	swept  int64    // when waits was last looked through for those that are over in arrival time
+	// marksStarts: a first event that is no start was not spawned.
+	marksStarts bool
+
+	waits []uint32 // heap of the streams that wait with a limit, by event time
+	first uint32   // of its streams
+	swept int64    // when waits was last looked through for those that are over in arrival time
 }
 
 // New makes a correlator.
@@ -167,6 +170,10 @@ func New(o Options, sink Sink) *Correlator {
 // Open begins a source. What waits in a finite one waits to its end, in a live one as long as the allowed
 // lateness.
 func (c *Correlator) Open(id wire.SourceID, finite bool) { c.open(id).finite = finite }
+
+// MarksStarts says of a source that every stream of it that was spawned begins with a start. Then no other first
+// event waits whether a spawn comes that names its stream; else it does, as long as for anything that may come.
+func (c *Correlator) MarksStarts(id wire.SourceID) { c.open(id).marksStarts = true }
 
 func (c *Correlator) open(id wire.SourceID) *source {
 	s := c.sourceOf[id]

@@ -124,7 +124,7 @@ func (c *Correlator) pay(debts uint32, cause event.ID, inferred bool) {
 		}
 		e := wire.Edge{Cause: cause, Kind: d.kind}
 		if inferred {
-			e.Conf, e.P = event.Inferred, pDoubt
+			e.Conf, e.P = event.Inferred, pGuessed
 		}
 		c.block.Late = append(c.block.Late, wire.LateEdge{Effect: d.effect, Edge: e})
 		c.stats.LateEdges++

@@ -88,6 +88,9 @@ func (c *Correlator) gather(src *source, s *stream, b *wire.Batch, r *wire.Recor
 // gatherSpawn finds the spawn of a stream that begins. Only a start has to have one, but any other first event
 // may: it waits, too.
 func (c *Correlator) gatherSpawn(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
+	if src.marksStarts && r.Seq == 1 && r.Kind != event.KindStart && r.Kind != event.KindGap {
+		return true
+	}
 	return c.meetEnd(src, s, b, r, meetSpawn, src.token(endSpawn, uint64(s.name), 0))
 }
 
