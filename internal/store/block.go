@@ -219,7 +219,6 @@ type chunkError struct {
 }
 
 func (e *chunkError) Error() string { return chunkNames[e.chunk] + ": " + e.cause.Error() }
-func (e *chunkError) Unwrap() error { return e.cause }
 
 // checkAll checks the header's claims against the whole block: each chunk, and the padding.
 func (v *blockView) checkAll() error {

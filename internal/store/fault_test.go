@@ -405,3 +405,99 @@ func TestDurableIsToldInOrder(t *testing.T) {
 		t.Errorf("a second writer: %v", err)
 	}
 }
+
+// Whatever fails once while a recording is opened after a crash, or read: there is an error that wraps the cause, or it went
+// without; nothing is lost by it, nothing is left locked, and the next try succeeds.
+func TestEveryFailureWhileOpeningIsAnErrorAndHarmless(t *testing.T) {
+	work := newMemDir()
+	r := recordIn(t, work, Options{SegmentBytesMax: 20 << 10})
+	for i := range 8 {
+		if _, err := r.w.Table().Intern("text" + string(rune('a'+i))); err != nil {
+			t.Fatal(err)
+		}
+		r.add(t, 300)
+		r.wait(t)
+	}
+	r.w.abandon()
+	failures := 0
+	for at := 1; ; at++ {
+		dir := work.crash("kept", uint64(at))
+		dir.names[manifestNewName] = &memFile{d: dir, name: manifestNewName}
+		ops := 0
+		fault := func(op, name string) error {
+			if ops++; ops == at {
+				return syscall.EIO
+			}
+			return nil
+		}
+		dir.setFail(fault)
+		w, err := Open("", Options{fs: dir})
+		done := ops < at
+		if err != nil {
+			failures++
+			if !errors.Is(err, syscall.EIO) {
+				t.Fatalf("operation %d: an error that hides its cause: %v", at, err)
+			}
+		} else {
+			dir.setFail(nil)
+			if err := w.Close(); err != nil {
+				t.Fatalf("operation %d: %v", at, err)
+			}
+		}
+		dir.setFail(nil)
+		if dir.locked {
+			t.Fatalf("operation %d: it is still locked", at)
+		}
+		checkCrashed(t, dir.crash("lost", 1), r.blocks)
+
+		ops = 0
+		dir = work.crash("kept", 1)
+		dir.setFail(fault)
+		if reader, err := openReader(dir); err == nil {
+			dir.setFail(nil)
+			s := reader.Snapshot()
+			if _, end := s.Range(); len(reader.Damages()) == 0 && end != r.end() {
+				t.Fatalf("operation %d: a reader sees up to %d", at, end)
+			}
+			_ = s.Close()
+			_ = reader.Close()
+		} else if !errors.Is(err, syscall.EIO) {
+			t.Fatalf("operation %d of a reader: %v", at, err)
+		}
+		if done {
+			break
+		}
+	}
+	if failures < 20 {
+		t.Errorf("only %d operations mattered", failures)
+	}
+}
+
+func TestTheFirstSyncOfARecordingFails(t *testing.T) {
+	dir := newMemDir()
+	r := recordIn(t, dir, Options{})
+	dir.setFail(failing("write", segmentPrefix+"00000002", 1, syscall.EIO)) // the head of the first segment
+	r.add(t, 100)
+	r.wait(t)
+	dir.setFail(nil)
+	checkWhole(t, r, dir)
+
+	dir = newMemDir()
+	r = recordIn(t, dir, Options{})
+	n := 0
+	dir.setFail(func(op, name string) error { // its first block
+		if op == "sync" && strings.HasPrefix(name, segmentPrefix) {
+			if n++; n == 2 {
+				return syscall.EIO
+			}
+		}
+		return nil
+	})
+	r.add(t, 100)
+	r.wait(t)
+	dir.setFail(nil)
+	if s := r.w.Stats(); s.Segments != 1 || s.SyncFailures != 1 {
+		t.Errorf("%+v: a segment without blocks is not kept", s)
+	}
+	checkWhole(t, r, dir)
+}

@@ -74,6 +74,14 @@ func (d *memDir) change(op, name string) (err error, last bool) {
 	return nil, false
 }
 
+// look asks for injected faults of what changes nothing.
+func (d *memDir) look(op, name string) error {
+	if d.fail != nil {
+		return d.fail(op, name)
+	}
+	return nil
+}
+
 func (d *memDir) Open(name string, write, create bool) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,6 +104,10 @@ func (d *memDir) Open(name string, write, create bool) (file, error) {
 		}
 	case !ok:
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	default:
+		if err := d.look("open", name); err != nil {
+			return nil, err
+		}
 	}
 	return memHandle{f, write}, nil
 }
@@ -103,7 +115,7 @@ func (d *memDir) Open(name string, write, create bool) (file, error) {
 func (d *memDir) Names() ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.names)), nil
+	return slices.Sorted(maps.Keys(d.names)), d.look("list", "")
 }
 
 func (d *memDir) Rename(from, to string) error {
@@ -252,6 +264,9 @@ type memHandle struct {
 func (h memHandle) ReadAt(p []byte, off int64) (int, error) {
 	h.f.d.mu.Lock()
 	defer h.f.d.mu.Unlock()
+	if err := h.f.d.look("read", h.f.name); err != nil {
+		return 0, err
+	}
 	if off >= int64(len(h.f.data)) {
 		return 0, io.EOF
 	}
@@ -329,12 +344,16 @@ func (h memHandle) Sync() error {
 func (h memHandle) Size() (int64, error) {
 	h.f.d.mu.Lock()
 	defer h.f.d.mu.Unlock()
-	return int64(len(h.f.data)), nil
+	return int64(len(h.f.data)), h.f.d.look("size", h.f.name)
 }
 
 func (h memHandle) Close() error { return nil }
 
-func (h memHandle) Map(int64) (mapping, error) { return memMapping(h), nil }
+func (h memHandle) Map(int64) (mapping, error) {
+	h.f.d.mu.Lock()
+	defer h.f.d.mu.Unlock()
+	return memMapping(h), h.f.d.look("map", h.f.name)
+}
 
 type memMapping memHandle
 

@@ -89,14 +89,6 @@ type segment struct {
 	drop atomic.Pointer[func()] // what is to be done when nobody needs it any more, beside closing
 }
 
-func openSegment(dir fsys, name string, write bool, mapBytes int64) (*segment, error) {
-	f, err := dir.Open(name, write, false)
-	if err != nil {
-		return nil, err
-	}
-	return newSegment(f, name, mapBytes)
-}
-
 func newSegment(f file, name string, mapBytes int64) (*segment, error) {
 	m, err := f.Map(mapBytes)
 	if err != nil {
