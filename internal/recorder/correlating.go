@@ -26,8 +26,8 @@ type sequencer struct {
 
 	c      *correlate.Correlator
 	add    func(*correlate.Correlator, *wire.Batch) // in tests another than its Add
-	inside map[wire.SourceID]int  // events that the correlator holds
-	open   map[wire.SourceID]bool // sources that have begun and not ended; true: finite
+	inside map[wire.SourceID]int                    // events that the correlator holds
+	open   map[wire.SourceID]bool                   // sources that have begun and not ended; true: finite
 }
 
 // job is one thing for the sequencer to do: add a batch, or anything else that must not overtake batches.
