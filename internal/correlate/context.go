@@ -219,7 +219,8 @@ func (s *stream) foundClosed(key wire.Name) {
 	*closed = append(*closed, closedMark{key, n})
 }
 
-// outerHas says whether a caller of frame n that it hands to has a context from that channel.
+// outerHas says whether a caller of frame n that it hands to has a context from that channel. So no mark is ever left on a
+// root call, which hands nothing over.
 func (s *stream) outerHas(n int, key wire.Name) bool {
 	for ; n > 0 && !s.frames[n].root(); n-- {
 		for i := int(s.frames[n-1].from); i < int(s.frames[n].from); i++ {
@@ -229,16 +230,4 @@ func (s *stream) outerHas(n int, key wire.Name) bool {
 		}
 	}
 	return false
-}
-
-// forgetClosed drops what was found closed in a root call: it hands nothing to its caller.
-func (s *stream) forgetClosed(n int) {
-	if s.rare == nil {
-		return
-	}
-	closed := s.rare.closed
-	for len(closed) > 0 && closed[len(closed)-1].depth >= n {
-		closed = closed[:len(closed)-1]
-	}
-	s.rare.closed = closed
 }

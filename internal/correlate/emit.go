@@ -14,11 +14,8 @@ type finished struct {
 	last event.ID
 }
 
-// fresh makes sure that there is a block to fill.
+// fresh begins a block.
 func (c *Correlator) fresh() {
-	if c.block != nil {
-		return
-	}
 	b := c.o.NewBlock()
 	if cap(b.Rows) < c.o.BlockRows {
 		b.Rows = make([]wire.Row, 0, c.o.BlockRows)

@@ -3,8 +3,10 @@ package correlate
 import (
 	"hash/maphash"
 	"math/bits"
+	"slices"
 
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/wire"
 )
 
 // Ends are where causes and effects meet: the table of everything that an event can wait for.
@@ -88,7 +90,8 @@ type ends struct {
 	young, old slots
 	slotsMax   int
 	seed       [2]uint64
-	forgotten  uint64 // open ends that were dropped with a generation
+	forgotten  uint64              // open ends that were dropped with a generation
+	spawns     map[uint32]*nameSet // by source, the children whose spawns were among them
 	debts      []debt
 	debtFree   uint32
 }
@@ -101,7 +104,7 @@ type debt struct {
 }
 
 func newEnds(seed [2]uint64, slotsMax int) ends {
-	return ends{seed: seed, slotsMax: slotsMax, debts: make([]debt, 1)}
+	return ends{seed: seed, slotsMax: slotsMax, debts: make([]debt, 1), spawns: map[uint32]*nameSet{}}
 }
 
 func (t *ends) hash(k token) uint64 {
@@ -247,6 +250,7 @@ func (t *ends) room() {
 
 // forget empties a generation, and gives what must not be lost.
 func (t *ends) forget(g *slots) (kept []end) {
+	children := map[uint32][]wire.Name{}
 	for i := range g.all {
 		e := &g.all[i]
 		switch {
@@ -257,17 +261,35 @@ func (t *ends) forget(g *slots) (kept []end) {
 		default:
 			if e.open() {
 				t.forgotten++
+				if e.token().kind() == endSpawn {
+					src := e.tag >> tagKindBits
+					children[src] = append(children[src], wire.Name(e.a))
+				}
 			}
 			t.forgive(e)
 		}
 		*e = end{}
 	}
 	g.used = 0
+	for src, names := range children {
+		if t.spawns[src] == nil {
+			t.spawns[src] = &nameSet{}
+		}
+		slices.Sort(names)
+		t.spawns[src].add(names)
+	}
 	return kept
+}
+
+// forgotSpawn says whether the spawn of a stream may have been forgotten.
+func (t *ends) forgotSpawn(s *source, child wire.Name) bool {
+	names := t.spawns[s.index]
+	return names != nil && (names.lost || names.has(child))
 }
 
 // forgetSource drops everything of a source that is over.
 func (t *ends) forgetSource(s *source) {
+	delete(t.spawns, s.index)
 	for _, g := range []*slots{&t.young, &t.old} {
 		for i := 0; i < len(g.all); {
 			e := &g.all[i]
@@ -312,5 +334,9 @@ func (t *ends) freeDebts(first uint32) {
 }
 
 func (t *ends) bytes() int64 {
-	return int64(len(t.young.all)+len(t.old.all))*64 + int64(cap(t.debts))*24
+	n := int64(len(t.young.all)+len(t.old.all))*endSize + int64(cap(t.debts))*24
+	for _, s := range t.spawns {
+		n += int64(cap(s.all)) * 16
+	}
+	return n
 }

@@ -61,7 +61,7 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	v := verdict{parent: context, kind: event.EdgeContext, conf: confOf(sure), p: pTainted}
 	if context == nil {
 		v.kind = event.EdgeInvalid
-		if c.evicting {
+		if c.evicting || c.ends.forgotSpawn(src, s.name) {
 			v.conf = event.Inferred // that nobody spawned it is not known
 		}
 	}
@@ -260,6 +260,9 @@ func (c *Correlator) returnsFrom(s *stream, r *wire.Record, v *verdict) (call in
 	ref := &c.got.refs[0]
 	if !ref.there {
 		v.conf = max(v.conf, event.Inferred)
+		if c.ends.forgotten > 0 {
+			s.taint() // perhaps it closes one of the calls that are open, whose name has been forgotten
+		}
 		return 0
 	}
 	v.parent, v.kind, v.conf = &ref.info, event.EdgeReturn, event.Exact

@@ -128,9 +128,7 @@ func (c *Correlator) sendToken(src *source, b *wire.Batch, r *wire.Record) (k to
 // gatherRefs finds what an event refers to. Of a return only its call counts.
 func (c *Correlator) gatherRefs(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
 	g := &c.got
-	if c.ext.Decode(b.Ext(r)) != nil {
-		return true // it was looked at when it came
-	}
+	_ = c.ext.Decode(b.Ext(r)) // it was looked at when it came
 	causes := c.ext.Causes
 	if r.Kind == event.KindReturn && len(causes) > 1 {
 		causes = causes[:1]

@@ -235,7 +235,7 @@ func (c *Correlator) putAway() bool {
 	total := uint32(len(c.streams)) * slabStreams // #nosec G115 -- bounded by memory
 	for range 2 * total {
 		if c.hand++; c.hand >= total {
-			c.hand = 1
+			c.hand = 0
 		}
 		s := c.at(c.hand)
 		if !s.has(live) || s.waiting != 0 || s.wait.kind != waitNone || s.has(ready) {
@@ -344,7 +344,10 @@ func (t *ended) bytes() int64 {
 }
 
 // nameSet is a set of names as stretches, in order.
-type nameSet struct{ all []nameRange }
+type nameSet struct {
+	all  []nameRange
+	lost bool // it had to forget some
+}
 
 type nameRange struct{ low, high wire.Name } // inclusive
 
@@ -386,7 +389,7 @@ func (s *nameSet) add(names []wire.Name) (forgotten uint64) {
 		put(s.all[i])
 	}
 	if over := len(merged) - nameRangesMax; over > 0 {
-		forgotten = uint64(over) // #nosec G115 -- positive
+		forgotten, s.lost = uint64(over), true // #nosec G115 -- positive
 		merged = append(merged[:0], merged[over:]...)
 	}
 	s.all = merged

@@ -342,3 +342,112 @@ func TestNothingIsAllocatedForAnEvent(t *testing.T) {
 		t.Errorf("%v allocations for 400 events", n)
 	}
 }
+
+// Messages and locks that meet in order are bounded, too: what is forgotten leaves gaps and doubts.
+func TestQueuesAreBounded(t *testing.T) {
+	r := newRig(t, Options{MemoryBytesMax: 1 << 20, Lateness: 10})
+	r.Open(1, false)
+	seq := uint64(0)
+	b := &wire.Batch{Source: 1}
+	m, _ := r.table.Name("m")
+	put := func(kind event.Kind, key string) {
+		seq++
+		n, _ := r.table.Name(key)
+		b.Add(m, wire.Record{Kind: kind, Seq: seq, Time: int64(seq), Key: n, Flags: wire.FlagEmpty}, nil, nil)
+		if len(b.Records) == 100 {
+			r.Add(b)
+			b = &wire.Batch{Source: 1}
+		}
+	}
+	for range 5000 {
+		put(event.KindSend, "hoard")
+	}
+	for i := range 20_000 {
+		put(event.KindSend, fmt.Sprintf("k%d", i))
+		put(event.KindRelease, fmt.Sprintf("l%d", i%300))
+	}
+	for range 80 {
+		put(event.KindReceive, "hoard")
+		put(event.KindReceive, "k5")
+		put(event.KindReceive, "k19999")
+		put(event.KindAcquire, "l7")
+	}
+	for len(b.Records) > 0 {
+		put(event.KindLog, "k1")
+	}
+	if s := r.Correlator.Stats(); s.MemoryBytes > 1<<20 || s.Forgotten == 0 {
+		t.Errorf("%+v", s)
+	}
+	r.Finish()
+	for _, e := range r.k.results {
+		for _, c := range e.Causes {
+			if (c.Kind == event.EdgeMessage || c.Kind == event.EdgeLock) && c.Confidence == event.Exact {
+				t.Fatalf("%s: %s", r.k.name(e.ID), r.k.tell(e))
+			}
+		}
+	}
+}
+
+// What has forgotten who spawned a stream, or what a call was called, does not say that it is certain.
+func TestWhatIsForgottenIsNotExact(t *testing.T) {
+	r := newRig(t, Options{MemoryBytesMax: 1 << 20, Lateness: 10})
+	r.add(1, 0, "m#1 log x at=1", "m#2 call f ref=f at=2", "m#3 spawn go child=w at=3")
+	m, _ := r.table.Name("m")
+	const n = 20_000
+	for i := range n {
+		b := &wire.Batch{Source: 1}
+		b.Add(m, wire.Record{Kind: event.KindLog, Seq: uint64(i + 4), Time: int64(i + 4)}, nil, wire.AppendExtension(nil, &wire.Extension{Ref: fmt.Append(nil, i)}))
+		r.Add(b)
+	}
+	r.add(1, 0, fmt.Sprintf("m#%d return f cause=f at=30000", n+4), fmt.Sprintf("m#%d log x at=30001", n+5), "w#1 call g at=30002", "v#1 call g at=30003")
+	r.Finish()
+	got := map[string]event.Confidence{}
+	for _, e := range r.k.results {
+		got[r.k.name(e.ID)] = e.Confidence
+	}
+	for name, want := range map[string]event.Confidence{
+		fmt.Sprintf("m#%d", n+4): event.Inferred, fmt.Sprintf("m#%d", n+5): event.Inferred, "w#1": event.Inferred, "v#1": event.Exact,
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %v", name, got[name])
+		}
+	}
+}
+
+// A stream waits for work at many places, takes on from many channels, and finds many closed: what it forgets makes it
+// doubtful.
+func TestWhatAStreamRemembersIsBounded(t *testing.T) {
+	r := newRig(t, Options{})
+	var lines []string
+	add := func(format string, args ...any) int {
+		n := len(lines) + 1
+		lines = append(lines, fmt.Sprintf("w#%d ", n)+fmt.Sprintf(format, args...))
+		return n
+	}
+	add("call work")
+	for i := range placesMax + 10 {
+		add("receive pop%d key=q%d ordinal=1 takes line=%d", i, i, i)
+	}
+	certain := add("log x")
+	add("receive x key=q%d closed", placesMax+9) // behind it lie the others
+	still := add("log x")
+	for i := range placesMax + 9 {
+		add("receive x key=q%d closed", i)
+	}
+	doubtful := add("log x")
+	add("receive pop0 key=q0 ordinal=2")
+	r.add(1, 0, append(lines, "m#1 call main", "m#2 send put key=q0 ordinal=2")...)
+	r.Finish()
+	for seq, want := range map[int]event.Confidence{
+		certain: event.Exact, still: event.Exact, doubtful: event.Inferred,
+	} {
+		for _, e := range r.k.results {
+			if r.k.name(e.ID) == fmt.Sprintf("w#%d", seq) && e.Confidence != want {
+				t.Errorf("w#%d: %v, should be %v", seq, e.Confidence, want)
+			}
+		}
+	}
+	if n := len(r.k.results); n != len(lines)+2 {
+		t.Error(n)
+	}
+}

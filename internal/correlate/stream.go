@@ -252,7 +252,6 @@ func (s *stream) leave(i int) {
 				s.sure--
 			}
 			s.taken = s.taken[:f.from]
-			s.forgetClosed(n)
 		} else if len(s.taken) > int(f.from) || f.bits&bitForgotten != 0 || s.rare != nil {
 			s.handOver(n)
 		}
