@@ -290,7 +290,8 @@ func TestContexts_WhileTheRecordingComesAndGoes(t *testing.T) {
 	if sc := carried(With(on, slog.Int("n", 1))); len(sc.labels) != 2 {
 		t.Errorf("labels %v", sc.labels)
 	}
-	if carried(nil) != nil || withScope(nil, &scope{}).Err() != nil { //nolint:staticcheck // nil is allowed
+	//lint:ignore SA1012 nil is allowed
+	if carried(nil) != nil || withScope(nil, &scope{}).Err() != nil {
 		t.Error("nil is like Background")
 	}
 	wrapped, cancel := context.WithCancel(context.WithValue(on, &done, "v"))

@@ -146,10 +146,12 @@ func TestChan_WhatDoesNotHappenIsNotRecorded(t *testing.T) {
 		if ctx, v, err := c.Take(over); v != 1 || err != nil || ctx == nil {
 			t.Errorf("%d, %v", v, err)
 		}
-		if !c.TrySend(nil, 4) { //nolint:staticcheck // nil is allowed
+		//lint:ignore SA1012 nil is allowed
+		if !c.TrySend(nil, 4) {
 			t.Error("not sent")
 		}
-		if _, _, err := c.Take(nil); err != nil { //nolint:staticcheck // nil is allowed
+		//lint:ignore SA1012 nil is allowed
+		if _, _, err := c.Take(nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -260,7 +260,8 @@ func TestStreams_GoSpawnAttachAndNone(t *testing.T) {
 			go func() {
 				defer wg.Done()
 				Log(context.Background(), "one")
-				Log(nil, "two") //nolint:staticcheck // nil is allowed
+				//lint:ignore SA1012 nil is allowed
+				Log(nil, "two")
 			}()
 		}
 		wg.Wait()

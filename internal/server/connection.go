@@ -77,7 +77,7 @@ func (c *connection) serve() {
 	err := c.read()
 	var refused *protocol.Refused
 	switch {
-	case err == nil || errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
 		c.finish(nil)
 	case errors.As(err, &refused):
 		c.finish(refused)
@@ -88,7 +88,7 @@ func (c *connection) serve() {
 	default:
 		c.finish(nil) // the line is broken, or the server is going down
 	}
-	if refused != nil || err != nil && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) {
 		c.server.o.Log.Info("connection ended", "from", c.conn.RemoteAddr().String(), "reason", err.Error())
 	}
 	<-written
