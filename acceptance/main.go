@@ -11,6 +11,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -104,25 +105,19 @@ func output(env []string, name string, args ...string) (string, error) {
 const staticcheckVersion = "v0.8.2"
 
 func lint(*tally) error {
-	files, err := output(nil, "git", "ls-files", "*.go")
-	if err != nil {
-		return err
-	}
-	unformatted, err := output(nil, "gofmt", append([]string{"-l"}, strings.Fields(files)...)...)
-	if err != nil {
-		return err
-	}
-	if unformatted != "" {
-		return fmt.Errorf("gofmt would change:\n%s", unformatted)
+	var broken []error
+	if files, err := output(nil, "git", "ls-files", "*.go"); err != nil {
+		broken = append(broken, err)
+	} else if unformatted, err := output(nil, "gofmt", append([]string{"-l"}, strings.Fields(files)...)...); err != nil || unformatted != "" {
+		broken = append(broken, fmt.Errorf("gofmt would change:\n%s", unformatted), err)
 	}
 	for _, args := range [][]string{
 		{"vet", "./..."},
 		{"mod", "tidy", "-diff"},
 		{"run", "honnef.co/go/tools/cmd/staticcheck@" + staticcheckVersion, "./..."},
 	} {
-		if _, err := output(nil, "go", args...); err != nil {
-			return err
-		}
+		_, err := output(nil, "go", args...)
+		broken = append(broken, err)
 	}
-	return nil
+	return errors.Join(broken...)
 }

@@ -265,7 +265,7 @@ func fuzz(t *tally) error {
 	share := max(fuzzBudget/time.Duration(len(targets)), fuzzLeast)
 	var broken []error
 	for _, target := range targets {
-		_, err := output(nil, "go", "test", "-run", "^$", "-fuzz", "^"+target[1]+"$", "-fuzztime", share.String(), target[0])
+		_, err := output(nil, "go", "test", "-run", "^$", "-fuzz", "^"+target[1]+"$", "-fuzztime", share.String(), "-fuzzminimizetime", "20x", target[0])
 		if err != nil {
 			t.failed++
 			broken = append(broken, err)
