@@ -98,6 +98,8 @@ func (r *Report) Add(o *Report) {
 //
 //   - every event that arrived is there, once, in the order of its stream,
 //   - each hole in front of an event that arrived is one gap event with the right count,
+//   - what meets by a name that both ends have (ordinal, message id, reference, child, closed key) has met:
+//     it is among the causes, or came as a late edge,
 //   - no parent, edge, correlation, position or duration that is labelled exact is wrong,
 //
 // and the rest is counted.
@@ -277,6 +279,12 @@ func (j *judge) edges(v *Verdict, r *Result) {
 		switch c.Kind {
 		case event.EdgeMessage, event.EdgeSpawn, event.EdgeLock, event.EdgeClose:
 			j.Edges.Count(!missing)
+		case event.EdgeWake, event.EdgeExplicit:
+		default:
+			continue
+		}
+		if missing && !c.ByOrder {
+			j.differ("%s: %v is not given, though both ends came", v.At, c)
 		}
 	}
 	if j.complete {

@@ -106,6 +106,7 @@ func matchMessages(nodes []*node) {
 		case e.Message != "":
 			n.send.with = messages[e.Message]
 		default:
+			n.send.byOrder = true
 			queue := waiting[e.Key]
 			for i, s := range queue {
 				if peersAgree(s.Event, e) {
@@ -181,7 +182,7 @@ func matchLocks(nodes []*node) {
 			n.release = meeting{wanted: true, with: ordinals[byOrdinal{e.Key, e.Ordinal}]}
 		case usesOrdinals[e.Key] || k == 1:
 		case k-1 <= len(releases[e.Key]):
-			n.release = meeting{wanted: true, with: releases[e.Key][k-2], inferred: len(users[e.Key]) > 1}
+			n.release = meeting{wanted: true, with: releases[e.Key][k-2], byOrder: true, inferred: len(users[e.Key]) > 1}
 		default:
 			n.release = meeting{wanted: true}
 		}

@@ -57,6 +57,8 @@ type Cause struct {
 	From    At
 	Missing bool // the cause is in no event of the program; From is empty
 	Kind    event.EdgeKind
+	// ByOrder says that the two met in an order, first in, first out, and not by a name that both have.
+	ByOrder bool
 	// Inferred says that the two were joined by order of time alone, with several parties: that is the
 	// rule, but it may not be called exact.
 	Inferred bool
@@ -146,6 +148,7 @@ type node struct {
 type meeting struct {
 	wanted   bool // there has to be one
 	with     *node
+	byOrder  bool
 	inferred bool
 }
 

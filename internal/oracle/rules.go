@@ -136,12 +136,18 @@ func (p *pass) judge(s *stream, n *node) {
 	var further []Cause
 	add := func(m meeting, kind event.EdgeKind) {
 		if m.wanted {
-			further = append(further, edge(m.with, kind, m.inferred))
+			further = append(further, edge(m, kind))
 		}
 	}
 
 	// Whom the table gives as parent.
 	parent, kind, hasParent := s.context(), event.EdgeContext, s.context() != nil
+	meets := func() meeting { // how the parent was found
+		if kind == event.EdgeMessage {
+			return n.send
+		}
+		return meeting{with: parent}
+	}
 	n.idle = p.isIdle(s, n.At)
 	rootOpen := s.rootOpen()
 	foundsWork := false
@@ -178,18 +184,18 @@ func (p *pass) judge(s *stream, n *node) {
 			parent, kind, hasParent = call, event.EdgeReturn, true
 			n.Duration = max(0, time.Duration(e.Time-call.Event.Time))
 		} else if len(n.referred) > 0 && n.referred[0] == nil {
-			further = append(further, edge(nil, event.EdgeExplicit, false))
+			further = append(further, edge(meeting{}, event.EdgeExplicit))
 		}
 	case e.Kind == event.KindWake:
 		for _, r := range n.referred {
-			further = append(further, edge(r, event.EdgeWake, false))
+			further = append(further, edge(meeting{with: r}, event.EdgeWake))
 		}
 	case len(n.referred) > 0:
 		rest := n.referred
 		if rest[0] != nil {
 			explicit = true
 			if n.Took || kind == event.EdgeSpawn { // an edge that is no context stays
-				further = append([]Cause{edge(parent, kind, kind == event.EdgeMessage && n.send.inferred)}, further...)
+				further = append([]Cause{edge(meets(), kind)}, further...)
 			}
 			parent, kind, hasParent = rest[0], event.EdgeExplicit, true
 			rest = rest[1:]
@@ -203,7 +209,7 @@ func (p *pass) judge(s *stream, n *node) {
 			rest, hasParent = rest[1:], true
 		}
 		for _, r := range rest {
-			further = append(further, edge(r, event.EdgeExplicit, false))
+			further = append(further, edge(meeting{with: r}, event.EdgeExplicit))
 		}
 	}
 
@@ -215,7 +221,7 @@ func (p *pass) judge(s *stream, n *node) {
 
 	if hasParent {
 		n.HasParent = true
-		n.Edges = append(n.Edges, edge(parent, kind, kind == event.EdgeMessage && n.send.inferred))
+		n.Edges = append(n.Edges, edge(meets(), kind))
 	}
 	n.Edges = append(n.Edges, further...)
 	if parent != nil {
@@ -243,11 +249,11 @@ func (p *pass) judge(s *stream, n *node) {
 }
 
 // edge gives the edge from a cause, which may be missing.
-func edge(from *node, kind event.EdgeKind, inferred bool) Cause {
-	if from == nil {
+func edge(m meeting, kind event.EdgeKind) Cause {
+	if m.with == nil {
 		return Cause{Missing: true, Kind: kind}
 	}
-	return Cause{From: from.At, Kind: kind, Inferred: inferred}
+	return Cause{From: m.with.At, Kind: kind, ByOrder: m.byOrder, Inferred: m.inferred}
 }
 
 // mayTakeOn says whether the rules are asked about this receive: a message with content, and a source

@@ -183,6 +183,10 @@ func (w *world) connection(s *stream, c *city) {
 	s.in("net.serve", func() {
 		var loop *channel
 		for range w.choose(w.shape.Requests + 1) {
+			if w.has(Wild) && w.oneIn(3) { // where a request receives, too
+				s.job = Anyone
+				w.receiveConnection(s, c, event.Event{})
+			}
 			s.job = w.name("request")
 			s.inside(event.Event{Func: "app.ServeHTTP", Line: 1, Root: true}, func() {
 				w.steps(s, c, w.choose(w.shape.Steps+1), 0)
@@ -297,6 +301,10 @@ func (w *world) useConnection(s *stream, c *city) {
 	if s.name[0] != 'c' {
 		e.Takes = new(bool)
 	}
+	w.receiveConnection(s, c, e)
+}
+
+func (w *world) receiveConnection(s *stream, c *city, e event.Event) {
 	s.receive(c.conns, "pool.get", 25, e, nil)
 	s.step(event.KindMetric, "pool.use")
 	s.put(c.conns, "pool.put")

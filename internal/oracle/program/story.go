@@ -12,6 +12,7 @@ import (
 type Story struct {
 	Tells    string // the sentence of the rules
 	Events   []event.Event
+	Lost     []bool   // for each event whether it gets lost; what is expected is the truth all the same
 	Expected []string // for each event: parent founder, further edge, …; as oracle.Verdict.Summary gives it
 }
 
@@ -32,7 +33,7 @@ func ParseStories(text string) (stories []Story, err error) {
 		}
 		s := &stories[len(stories)-1]
 		did, expected, _ := strings.Cut(line, "->")
-		e, err := storyEvent(did)
+		e, lost, err := storyEvent(did)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
@@ -44,21 +45,22 @@ func ParseStories(text string) (stories []Story, err error) {
 		}
 		e.Time += int64(1000 + storyStep*len(s.Events))
 		s.Events = append(s.Events, e)
+		s.Lost = append(s.Lost, lost)
 		s.Expected = append(s.Expected, strings.Join(strings.Fields(expected), " "))
 	}
 	return stories, nil
 }
 
 // storyEvent reads what happened.
-func storyEvent(line string) (e event.Event, err error) {
+func storyEvent(line string) (e event.Event, lost bool, err error) {
 	words := strings.Fields(line)
 	if len(words) < 3 {
-		return e, fmt.Errorf("%q: a stream, a kind and a function are needed", line)
+		return e, false, fmt.Errorf("%q: a stream, a kind and a function are needed", line)
 	}
 	e = event.Event{Stream: words[0], Func: words[2]}
 	var ok bool
 	if e.Kind, ok = event.ParseKind(words[1]); !ok {
-		return e, fmt.Errorf("%q: no kind of event is called %q", line, words[1])
+		return e, false, fmt.Errorf("%q: no kind of event is called %q", line, words[1])
 	}
 	for _, field := range words[3:] {
 		name, value, _ := strings.Cut(field, "=")
@@ -76,7 +78,7 @@ func storyEvent(line string) (e event.Event, err error) {
 			e.Key = value
 		case "ordinal":
 			if e.Ordinal, err = strconv.ParseUint(value, 10, 64); err != nil {
-				return e, fmt.Errorf("%q: %w", line, err)
+				return e, false, fmt.Errorf("%q: %w", line, err)
 			}
 		case "message":
 			e.Message = value
@@ -90,9 +92,11 @@ func storyEvent(line string) (e event.Event, err error) {
 			e.Cause = append(e.Cause, value)
 		case "earlier":
 			e.Time = -1000
+		case "lost":
+			lost = true
 		default:
-			return e, fmt.Errorf("%q: no field is called %q", line, name)
+			return e, false, fmt.Errorf("%q: no field is called %q", line, name)
 		}
 	}
-	return e, nil
+	return e, lost, nil
 }

@@ -1,13 +1,10 @@
 package trial
 
 import (
-	"bufio"
 	"bytes"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -49,8 +46,7 @@ type attempt struct {
 	err      error
 }
 
-// GoString is what rapid prints of a failing trial: the programs as event lines, to be put into
-// testdata/disputes.
+// GoString is what rapid prints of a failing trial: the programs as event lines, to look at.
 func (a *attempt) GoString() string {
 	var text []byte
 	for i, p := range a.programs {
@@ -201,13 +197,34 @@ func TestStories(t *testing.T) {
 	}
 	for _, story := range stories {
 		t.Run(story.Tells, func(t *testing.T) {
+			truth, err := oracle.Correlate(story.Events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var left []event.Event
+			var lost map[oracle.At]bool
+			for i, e := range story.Events {
+				if !story.Lost[i] {
+					left = append(left, e)
+					continue
+				}
+				if lost == nil {
+					lost = map[oracle.At]bool{}
+				}
+				lost[oracle.At{Source: 1, Stream: e.Stream, Seq: e.Seq}] = true
+			}
 			for _, order := range []Order{InOrder, Scrambled, StreamWise} {
-				r, out, err := Run(program.Seeded(1), Course{Order: order, Lateness: lateness, BatchMax: 5}, &program.Program{Events: story.Events})
+				course := Course{Order: order, Lateness: lateness, BatchMax: 5}
+				c := program.Seeded(1)
+				out, err := Correlate(course, program.Arrive(c, course.live(), 5, course.arrange(c, 1, left)))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !r.Fine() {
+				if r := oracle.Judge(truth, out.Results, lost); !r.Fine() {
 					t.Errorf("order %d:\n%v", order, r)
+				}
+				if lost != nil {
+					continue
 				}
 				told := summaries(out.Results)
 				for i, e := range story.Events {
@@ -238,36 +255,6 @@ func summaries(results []oracle.Result) map[oracle.At]string {
 	return told
 }
 
-// Small programs on which correlator and oracle once differed. Each file says in its first line why it
-// has to be as the oracle has it; lines "# lost stream#seq" take an event away.
-func TestDisputes(t *testing.T) {
-	files, err := filepath.Glob("../testdata/disputes/*.ndjson")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".ndjson"), func(t *testing.T) {
-			events := load(t, file)
-			truth, err := oracle.Correlate(events)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lost, left := losses(t, file, events) // lost is nil if nothing is
-			for _, order := range []Order{InOrder, Scrambled, StreamWise} {
-				course := Course{Order: order, Lateness: lateness, BatchMax: 5}
-				c := program.Seeded(1)
-				out, err := Correlate(course, program.Arrive(c, course.live(), 5, course.arrange(c, 1, left)))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r := oracle.Judge(truth, out.Results, lost); !r.Fine() {
-					t.Errorf("order %d:\n%v", order, r)
-				}
-			}
-		})
-	}
-}
-
 func load(t *testing.T, path string) (events []event.Event) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -285,34 +272,4 @@ func load(t *testing.T, path string) (events []event.Event) {
 		events = append(events, e)
 	}
 	return events
-}
-
-// losses reads which events of a dispute are lost.
-func losses(t *testing.T, path string, events []event.Event) (lost map[oracle.At]bool, left []event.Event) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := map[string]bool{}
-	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		if name, ok := strings.CutPrefix(s.Text(), "# lost "); ok {
-			names[name] = true
-		}
-	}
-	if len(names) > 0 {
-		lost = map[oracle.At]bool{}
-	}
-	for _, e := range events {
-		at := oracle.At{Source: 1, Stream: e.Stream, Seq: e.Seq}
-		if names[at.String()] {
-			lost[at] = true
-			continue
-		}
-		left = append(left, e)
-	}
-	if len(lost) != len(names) {
-		t.Fatalf("%s: loses %d events, names %d", path, len(lost), len(names))
-	}
-	return lost, left
 }
