@@ -1,6 +1,6 @@
 // Command accuracy measures how often the correlator is right, against an oracle that shares no code with it.
 //
-//	go run ./bench/accuracy                    on made-up programs: in order, late, after loss
+//	go run ./bench/accuracy                    on made-up programs: in order, late, after loss; on a real one
 //	go run ./bench/accuracy -events FILE       on a real recording, by the request ids that its program wrote
 //
 // Made-up programs are large concurrent programs of all kinds (internal/oracle/program). "Meant" is the
@@ -9,12 +9,14 @@
 // allowed lateness everything is right and exact, and with 1 % of the events lost nothing labelled exact
 // is wrong, 95 % of the parents and 98 % of the edges are right.
 //
-// A recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
-// input) is scored by data.request, which the correlator does not look at: right is an event whose
-// correlation's founder has the same one.
+// The real program is examples/checkout under load, which records itself; it is scored by the request ids that
+// it writes into data.request, which the correlator does not look at: right is an event whose
+// correlation's founder has the same one. Any other recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
+// input) is scored the same way.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -31,6 +33,7 @@ import (
 func main() {
 	size := flag.Int("size", 1_000_000, "events in all, at least")
 	seed := flag.Uint64("seed", 1, "of the first program; the others follow")
+	requests := flag.Int("requests", 2500, "of the real program; 0 leaves it out")
 	lines := flag.String("events", "", "score a recording: a file of event lines with results")
 	flag.Parse()
 	var err error
@@ -38,6 +41,9 @@ func main() {
 		err = scoreFile(*lines)
 	} else {
 		err = measure(os.Stdout, *size, *seed)
+		if *requests > 0 {
+			err = errors.Join(err, measureReal(os.Stdout, *requests))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "accuracy:", err)

@@ -21,6 +21,16 @@ func TestASmallMeasurementKeepsItsPromises(t *testing.T) {
 	}
 }
 
+func TestTheRealProgramIsScored(t *testing.T) {
+	var out bytes.Buffer
+	if err := measureReal(&out, 100); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if !strings.Contains(out.String(), "of 100 requests") || !strings.Contains(out.String(), "right parents 100 %") {
+		t.Errorf("%s", out.String())
+	}
+}
+
 func TestPromises(t *testing.T) {
 	all := oracle.Share{Part: 10_000, Of: 10_000}
 	perfect := tally{Report: oracle.Report{
@@ -72,7 +82,7 @@ func TestARecordingIsScoredByItsRequestIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.events != 6 || s.requests != 3 || s.right != (oracle.Share{Part: 3, Of: 5}) || len(s.differences) != 2 {
+	if s.events != 6 || len(s.requests) != 3 || s.right != (oracle.Share{Part: 3, Of: 5}) || len(s.differences) != 2 {
 		t.Errorf("%+v", s)
 	}
 	if want := `event 3, w1#2 (log ), is of request b; its correlation, founded by event 1, is of request "a"`; s.differences[0] != want {
