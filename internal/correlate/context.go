@@ -73,7 +73,9 @@ func (c *Correlator) takesOn(s *stream, r *wire.Record, context *info, contextSu
 	works := s.idle(context, contextSure)
 	if free.is || !free.sure {
 		// 3. no root call is open in the stream, and this is a place where it waits for work
-		works = works.or(s.waitsAt(placeOf(c.table, r.Site)))
+		c.got.place = placeOf(c.table, r.Site)
+		works = works.or(s.waitsAt(c.got.place))
+		c.got.placed = true
 	}
 	return same.or(free.and(works))
 }
@@ -98,26 +100,27 @@ func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief
 		s.flags |= gotContent
 		// "it took on work here before with no root call open, while idle, or as the first message with
 		// content that it ever received"
-		s.learn(placeOf(c.table, r.Site), took.and(root.not()).and(idle.or(first)))
+		if waits := took.and(root.not()).and(idle.or(first)); waits.is || !waits.sure {
+			if !c.got.placed {
+				c.got.place = placeOf(c.table, r.Site)
+			}
+			s.learn(c.got.place, waits)
+		}
 	}
 	switch {
 	case took.is:
-		t := taken{*i, r.Key}
-		t.bits &= bitBackground
+		t := s.takeOn(r.Key, false)
+		t.set(i)
 		if !took.sure {
 			t.bits |= bitUnsure
 		}
-		s.takeOn(&t)
 	case !took.sure:
-		s.takeOn(&taken{info{bits: bitMere}, r.Key})
+		s.takeOn(r.Key, true).info = info{bits: bitMere}
 	}
 }
 
 // learn notes a place where the stream waits for work.
 func (s *stream) learn(at uint64, waits belief) {
-	if !waits.is && waits.sure {
-		return
-	}
 	places := &s.odd().places
 	for i := range *places {
 		if p := &(*places)[i]; p.at == at {
@@ -135,23 +138,28 @@ func (s *stream) learn(at uint64, waits belief) {
 	*places = append(*places, waitPlace{at, waits})
 }
 
-// takeOn puts a context on the innermost frame.
-func (s *stream) takeOn(t *taken) {
+// takeOn makes room for a context on the innermost frame.
+func (s *stream) takeOn(key wire.Name, mere bool) *taken {
 	f := s.top()
-	s.replace(int(f.from), len(s.taken), t)
-	s.taken = append(s.taken, *t)
+	if len(s.taken) > int(f.from) {
+		s.replace(int(f.from), len(s.taken), key, mere)
+	}
+	s.taken = append(s.taken, taken{key: key})
 	s.bound(f)
+	return &s.taken[len(s.taken)-1]
 }
 
-// replace takes out of s.taken[low:high] what t makes irrelevant: older ones of the same channel. Mere doubt
+// replace takes out of s.taken[low:high] what one more from that channel makes irrelevant: the older ones. Mere doubt
 // leaves what it doubts.
-func (s *stream) replace(low, high int, t *taken) (removed int) {
+func (s *stream) replace(low, high int, key wire.Name, mere bool) (removed int) {
 	kept := low
 	for i := low; i < high; i++ {
-		if o := &s.taken[i]; o.key == t.key && (t.bits&bitMere == 0 || o.bits&bitMere != 0) {
+		if o := &s.taken[i]; o.key == key && (!mere || o.bits&bitMere != 0) {
 			continue
 		}
-		s.taken[kept] = s.taken[i]
+		if kept < i {
+			s.taken[kept] = s.taken[i]
+		}
 		kept++
 	}
 	if removed = high - kept; removed > 0 {
@@ -183,7 +191,7 @@ func (s *stream) handOver(n int) {
 		}
 	}
 	for i := from; i < len(s.taken); i++ {
-		removed := s.replace(int(caller.from), from, &s.taken[i])
+		removed := s.replace(int(caller.from), from, s.taken[i].key, s.taken[i].bits&bitMere != 0)
 		from, i = from-removed, i-removed
 	}
 	caller.bits |= f.bits & bitForgotten
@@ -192,7 +200,7 @@ func (s *stream) handOver(n int) {
 
 // undo takes contexts from a channel out of s.taken[low:high].
 func (s *stream) undo(low, high int, key wire.Name) (removed int) {
-	return s.replace(low, high, &taken{key: key})
+	return s.replace(low, high, key, false)
 }
 
 // foundClosed undoes the contexts taken on from a channel, in the innermost call now, in its callers as they

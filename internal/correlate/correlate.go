@@ -238,9 +238,14 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 			if s = c.stream(src, name, b, r); s == nil {
 				continue
 			}
-			s.arrivals = c.clock
+			s.recent = c.clock
 		}
 		if s.waiting == 0 && r.Seq == s.next {
+			if s.isPlain(r) {
+				c.plain(src, s, b, r)
+				h.last = c.nextID - 1
+				continue
+			}
 			if c.handle(src, s, b, r) {
 				h.last = c.nextID - 1
 				continue

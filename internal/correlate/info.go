@@ -25,6 +25,11 @@ const (
 	bitMere                         // of a context taken on: nothing but the doubt whether something was
 )
 
+// set copies i, by fields: to copy as a whole what has just been written in small pieces stalls the processor.
+func (i *info) set(o *info) {
+	i.id, i.corr, i.founder, i.position, i.corrConf, i.bits = o.id, o.corr, o.founder, o.position, o.corrConf, o.bits&bitBackground
+}
+
 func (i *info) background() bool { return i.bits&bitBackground != 0 }
 
 // belief is a yes or no that may not be certain: after a loss, some facts about a stream are only likely.

@@ -39,7 +39,7 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		c.gatherForGap(src, s, b, r)
 		c.gap(src, s, b, r, 0) // it goes on, and what it did before is not known
 	}
-	if plainKinds>>r.Kind&1 != 0 && r.ExtLen == 0 && r.Flags&wire.FlagRoot == 0 && len(s.frames) > 0 {
+	if s.isPlain(r) {
 		c.plain(src, s, b, r)
 		return true
 	}
@@ -164,6 +164,10 @@ const (
 	plainKinds = 1<<event.KindCall | 1<<event.KindReturn | 1<<event.KindState | 1<<event.KindError | 1<<event.KindLog | 1<<event.KindMetric
 	offerKinds = 1<<event.KindSend | 1<<event.KindClose | 1<<event.KindSpawn | 1<<event.KindRelease | 1<<event.KindAcquire
 )
+
+func (s *stream) isPlain(r *wire.Record) bool {
+	return plainKinds>>r.Kind&1 != 0 && r.ExtLen == 0 && r.Flags&wire.FlagRoot == 0 && len(s.frames) > 0
+}
 
 // plain is handle for most events: those whose context is all that they have.
 func (c *Correlator) plain(src *source, s *stream, b *wire.Batch, r *wire.Record) {

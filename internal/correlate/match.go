@@ -26,6 +26,8 @@ type found struct {
 	slot                    int          // of the end that was looked at last
 	sendAt                  int          // slot of the send's end, which the receive uses up; -1: none
 	refs                    []reference
+	place                   uint64 // where it is, if placed
+	placed                  bool
 	time                    int64 // of the call that a return refers to
 }
 
@@ -65,7 +67,7 @@ func (c *Correlator) met(m meet, i *info, doubtful bool) {
 // for it. When its wait is over, what is missing is missing.
 func (c *Correlator) gather(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
 	g := &c.got
-	g.wanted, g.there, g.doubtful, g.sendAt = 0, 0, 0, -1
+	g.wanted, g.there, g.doubtful, g.sendAt, g.placed = 0, 0, 0, -1, false
 	g.refs = g.refs[:0]
 	if len(s.frames) == 0 && !c.gatherSpawn(src, s, b, r) {
 		return false
@@ -229,8 +231,8 @@ func (c *Correlator) openEnd(k token, r *wire.Record, i *info) {
 		return
 	}
 	waiters, debts := e.waiters, e.debts()
-	e.waiters, e.info, e.time = 0, *i, r.Time
-	e.info.bits &= bitBackground
+	e.waiters, e.time = 0, r.Time
+	e.info.set(i)
 	if debts != 0 {
 		c.pay(debts, i.id, r.Flags&wire.FlagInferred != 0)
 		if waiters == 0 && k.kind() == endSend {

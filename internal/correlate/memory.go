@@ -113,7 +113,7 @@ func (c *Correlator) newStream(src *source, name wire.Name) *stream {
 	c.serials++
 	*s = stream{
 		name: name, next: 1, frames: s.frames[:0], taken: s.taken[:0], rare: s.rare, src: src.index,
-		serial: c.serials, flags: live, wait: wait{heap: -1}, index: i, more: src.first, arrivals: c.clock,
+		serial: c.serials, flags: live, wait: wait{heap: -1}, index: i, more: src.first, recent: c.clock,
 	}
 	if src.first != 0 {
 		c.at(src.first).prev = i
@@ -241,8 +241,8 @@ func (c *Correlator) putAway() bool {
 		if !s.has(live) || s.waiting != 0 || s.wait.kind != waitNone || s.has(ready) {
 			continue
 		}
-		if s.arrivals != 0 {
-			s.arrivals = 0
+		if s.recent != 0 {
+			s.recent = 0
 			continue
 		}
 		c.freeStream(c.sources[s.src], s)

@@ -29,20 +29,21 @@ type stream struct {
 	frames []frame
 	taken  []taken
 
-	src     uint32 // index in Correlator.sources
+	// The first two cache lines end behind flags: most events need no more of a stream.
+	rare    *rare  // what few streams have
 	waiting uint32 // the parked stretch with the lowest seq; 0: none
 	serial  uint32 // never used by another stream
 	roots   uint32 // open root calls
 	sure    uint32 // of these, opened after the last gap
 	deeper  uint32 // open calls beyond the bound of depth
+	src     uint32 // index in Correlator.sources
+	recent  uint32 // the clock of memory.go when it last did something; 0: the hand has come by since
 	flags   streamFlags
-	rare    *rare // what few streams have
 
 	wait wait
 
 	index      uint32 // of the stream itself
 	prev, more uint32 // the streams of its source
-	arrivals   uint32 // the clock of memory.go: not 0 if it did something lately
 }
 
 type streamFlags uint16
@@ -182,8 +183,8 @@ func (c *Correlator) push(s *stream, i *info, bits uint8, r *wire.Record) {
 		s.frames = s.frames[:n+1]
 	}
 	f := &s.frames[n]
-	f.id, f.corr, f.founder, f.position, f.corrConf = i.id, i.corr, i.founder, i.position, i.corrConf
-	f.bits = i.bits&bitBackground | bits
+	f.set(i)
+	f.bits |= bits
 	f.time, f.site, f.from = r.Time, r.Site, uint32(len(s.taken)) // #nosec G115 -- bounded by depth
 }
 
