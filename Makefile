@@ -15,3 +15,9 @@ accuracy: ## how often the correlator is right, and right to call itself exact, 
 
 mutation: ## break the rules of causality one by one: a test has to notice each
 	go run ./bench/mutation
+
+bench: ## every figure that the engine was promised to reach, in one table: minutes
+	go run ./bench/engine
+
+test-performance: ## the same with a tenth of the events, once
+	go run ./bench/engine -quick
