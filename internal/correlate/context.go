@@ -105,17 +105,18 @@ func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief
 				c.got.place = placeOf(c.table, r.Site)
 			}
 			s.learn(c.got.place, waits)
+			c.weigh(s)
 		}
 	}
 	switch {
 	case took.is:
-		t := s.takeOn(r.Key, false)
+		t := c.takeOn(s, r.Key, false)
 		t.set(i)
 		if !took.sure {
 			t.bits |= bitUnsure
 		}
 	case !took.sure:
-		s.takeOn(r.Key, true).info = info{bits: bitMere}
+		c.takeOn(s, r.Key, true).info = info{bits: bitMere}
 	}
 }
 
@@ -139,13 +140,21 @@ func (s *stream) learn(at uint64, waits belief) {
 }
 
 // takeOn makes room for a context on the innermost frame.
-func (s *stream) takeOn(key wire.Name, mere bool) *taken {
+func (c *Correlator) takeOn(s *stream, key wire.Name, mere bool) *taken {
 	f := s.top()
 	if len(s.taken) > int(f.from) {
 		s.replace(int(f.from), len(s.taken), key, mere)
 	}
+	was := cap(s.taken)
 	s.taken = append(s.taken, taken{key: key})
-	s.bound(f)
+	if cap(s.taken) != was {
+		c.weigh(s)
+	}
+	if len(s.taken) > takenAllMax || c.stateBytes > c.o.MemoryBytesMax/stateShare {
+		s.bound(f, 1)
+	} else {
+		s.bound(f, takenMax)
+	}
 	return &s.taken[len(s.taken)-1]
 }
 
@@ -169,8 +178,8 @@ func (s *stream) replace(low, high int, key wire.Name, mere bool) (removed int) 
 }
 
 // bound keeps the innermost frame's contexts few; what is dropped makes what lies below it doubtful.
-func (s *stream) bound(f *frame) {
-	if over := len(s.taken) - int(f.from) - takenMax; over > 0 {
+func (s *stream) bound(f *frame, most int) {
+	if over := len(s.taken) - int(f.from) - most; over > 0 {
 		s.taken = append(s.taken[:f.from], s.taken[int(f.from)+over:]...)
 		f.bits |= bitForgotten
 	}
@@ -195,7 +204,7 @@ func (s *stream) handOver(n int) {
 		from, i = from-removed, i-removed
 	}
 	caller.bits |= f.bits & bitForgotten
-	s.bound(caller)
+	s.bound(caller, takenMax)
 }
 
 // undo takes contexts from a channel out of s.taken[low:high].

@@ -103,7 +103,7 @@ type Correlator struct {
 	evicting   bool // waits are ended for want of memory
 	gapData    []byte
 	gapBatch   wire.Batch // of the gap at hand
-	frameBytes int64
+	stateBytes int64
 	heldBytes  int64
 	clock      uint32 // of memory.go
 	hand       uint32

@@ -25,7 +25,7 @@ import (
 //
 // The last three go together in any way, and end when it opens.
 //
-// Invariants: at most two generations of slotsMax slots. When the young one is full, the old one is
+// Invariants: at most two generations of slotsMax slots, and as many debts. When the young one is full, the old one is
 // forgotten, except for what streams wait for or have promised; what is used moves to the young one. So
 // nothing is kept for ever, and what is used again and again is not forgotten.
 
@@ -306,11 +306,15 @@ func (t *ends) forgetSource(s *source) {
 // borrow notes that an effect was emitted without e.
 func (t *ends) borrow(e *end, effect event.ID, kind event.EdgeKind) {
 	i := t.debtFree
-	if i == 0 {
-		i = uint32(len(t.debts)) // #nosec G115 -- bounded by the number of ends
-		t.debts = append(t.debts, debt{})
-	} else {
+	switch {
+	case i != 0:
 		t.debtFree = t.debts[i].next
+	case len(t.debts) < t.slotsMax:
+		i = uint32(len(t.debts)) // #nosec G115 -- bounded by slotsMax
+		t.debts = append(t.debts, debt{})
+	default:
+		t.forgotten++ // should its cause come, the edge will not be given
+		return
 	}
 	t.debts[i] = debt{effect, kind, e.debts()}
 	e.owe(i)

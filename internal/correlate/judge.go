@@ -370,6 +370,7 @@ func (c *Correlator) advanceStream(s *stream, r *wire.Record, first bool, call i
 	case event.KindReceive:
 		if r.Flags&wire.FlagClosed != 0 {
 			s.foundClosed(r.Key)
+			c.weigh(s)
 		} else {
 			c.received(s, r, took, root, idle, i)
 		}

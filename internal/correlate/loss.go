@@ -105,6 +105,7 @@ func (c *Correlator) gapRow(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	s.taint()
 	if lost > 0 {
 		s.odd().noteGap(seqRange{s.next, s.next + lost})
+		c.weigh(s)
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 const (
 	endSize            = int64(unsafe.Sizeof(end{}))
 	frameSize          = int64(unsafe.Sizeof(frame{}))
+	takenSize          = int64(unsafe.Sizeof(taken{}))
+	rareSize           = int64(unsafe.Sizeof(rare{}))
+	placeSize          = int64(unsafe.Sizeof(waitPlace{}))
 	streamSize         = int64(unsafe.Sizeof(stream{}))
 	stretchSize        = int64(unsafe.Sizeof(stretch{}))
 	recordSize         = int64(unsafe.Sizeof(wire.Record{}))
@@ -19,7 +22,9 @@ const (
 	batchOverheadBytes = 256
 	slabStreams        = 1024
 	exitsMax           = 1024 // streams that are kept for a while after their exit
-	framesKept         = 64   // frames whose memory a freed stream keeps for the next
+	bytesKept          = 4096 // of its parts that a freed stream keeps for the next, at most
+	stateShare         = 4    // what streams are doing may take this part of all memory
+	depthLeast         = 64   // open calls that a stream may have however little memory there is
 )
 
 // Stats are counts since New, and what is held now.
@@ -65,8 +70,18 @@ func (c *Correlator) publish() {
 
 // memoryBytes estimates what the correlator holds, the block that it fills aside.
 func (c *Correlator) memoryBytes() int64 {
-	return c.heldBytes + c.frameBytes + int64(len(c.streams))*slabStreams*streamSize + int64(len(c.streamOf.slots))*16 +
+	return c.heldBytes + c.stateBytes + int64(len(c.streams))*slabStreams*streamSize + int64(len(c.streamOf.slots))*16 +
 		int64(cap(c.stretches))*stretchSize + c.ends.bytes() + c.queues.bytes() + c.ended.bytes()
+}
+
+// weigh notes what the parts of a stream take.
+func (c *Correlator) weigh(s *stream) {
+	n := int64(cap(s.frames))*frameSize + int64(cap(s.taken))*takenSize
+	if x := s.rare; x != nil {
+		n += rareSize + int64(cap(x.places))*placeSize + int64(cap(x.closed)+cap(x.gaps))*16
+	}
+	c.stateBytes += n - int64(s.bytes)
+	s.bytes = int32(n) // #nosec G115 -- bounded by the depth and what a frame keeps
 }
 
 // at gives a stream by its index.
@@ -112,7 +127,7 @@ func (c *Correlator) newStream(src *source, name wire.Name) *stream {
 	c.free = s.more
 	c.serials++
 	*s = stream{
-		name: name, next: 1, frames: s.frames[:0], taken: s.taken[:0], rare: s.rare, src: src.index,
+		name: name, next: 1, frames: s.frames[:0], taken: s.taken[:0], rare: s.rare, bytes: s.bytes, src: src.index,
 		serial: c.serials, flags: live, wait: wait{heap: -1}, index: i, more: src.first, recent: c.clock,
 	}
 	if src.first != 0 {
@@ -138,15 +153,11 @@ func (c *Correlator) freeStream(src *source, s *stream) {
 	} else {
 		src.first = s.more
 	}
-	if cap(s.frames) > framesKept || cap(s.taken) > framesKept {
-		c.frameBytes -= int64(cap(s.frames)) * frameSize
-		s.frames, s.taken = nil, nil
-	}
-	if x := s.rare; x != nil {
+	if c.weigh(s); s.bytes > bytesKept {
+		s.frames, s.taken, s.rare = nil, nil, nil
+		c.weigh(s)
+	} else if x := s.rare; x != nil {
 		x.places, x.closed, x.gaps = x.places[:0], x.closed[:0], x.gaps[:0]
-		if cap(x.places) > framesKept {
-			s.rare = nil
-		}
 	}
 	s.flags = 0
 	s.prev, s.more = 0, c.free
@@ -222,7 +233,7 @@ func (c *Correlator) keepWithin() {
 	c.evicting = false
 	// Streams are put away only when their number is what costs: a quarter of the bound is theirs. The memory of
 	// a slab is not given back, it is for the streams to come.
-	for n := c.stats.Streams / 4; n > 0 && int64(c.stats.Streams)*(streamSize+16)+c.frameBytes > c.o.MemoryBytesMax/4; n-- {
+	for n := c.stats.Streams / 4; n > 0 && int64(c.stats.Streams)*(streamSize+16)+c.stateBytes > c.o.MemoryBytesMax/stateShare; n-- {
 		if !c.putAway() {
 			break
 		}

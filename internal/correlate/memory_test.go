@@ -451,3 +451,44 @@ func TestWhatAStreamRemembersIsBounded(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// What many streams are doing is bounded, too: calls without end in all of them, places, gaps, closed channels.
+func TestWhatStreamsAreDoingIsBounded(t *testing.T) {
+	const most = 16 << 20
+	l := newLoad(t, Options{Lateness: 1, MemoryBytesMax: most})
+	n := scale(t, 2_000_000)
+	const streams = 500
+	for i := range n {
+		s := l.name(fmt.Sprintf("g%d", i%streams))
+		r := wire.Record{Seq: uint64(i/streams + 1), Kind: event.KindCall, Key: l.name(fmt.Sprintf("k%d", i%7919)), Site: wire.Site(i)}
+		switch i / streams % 5 {
+		case 3:
+			r.Kind, r.Ordinal, r.Flags = event.KindReceive, uint64(i), wire.FlagTakes
+		case 4:
+			r.Kind, r.Flags = event.KindReceive, wire.FlagClosed
+		}
+		l.put(s, r)
+	}
+	l.pass()
+	if s := l.Stats(); l.peak > most || !testing.Short() && s.TooDeep == 0 {
+		t.Errorf("%d bytes at most, %+v", l.peak, s)
+	}
+	runtime.KeepAlive(l)
+}
+
+func TestStreamsWeighWhatTheyTake(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(1, 0, "m#1 call f", "m#2 receive x key=q takes", "m#4 call f", "w#1 call f")
+	r.add(2, 0, "z#1 start - at=900000")
+	r.End(1)
+	r.End(2)
+	kept := int64(0)
+	for _, slab := range r.streams {
+		for i := range slab {
+			kept += int64(slab[i].bytes)
+		}
+	}
+	if r.stateBytes != kept || kept == 0 || kept > 3*bytesKept {
+		t.Errorf("%d bytes are counted, %d are there", r.stateBytes, kept)
+	}
+}

@@ -1,8 +1,10 @@
 package correlate
 
 import (
+	"bytes"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
@@ -394,7 +396,24 @@ func (c *Correlator) earlier(a, b *stream) bool {
 	if a.wait.time != b.wait.time {
 		return a.wait.time < b.wait.time
 	}
-	return c.table.NameOf(a.name) < c.table.NameOf(b.name)
+	return c.compareNames(a.name, b.name) < 0
+}
+
+// compareNames compares two names as texts.
+func (c *Correlator) compareNames(a, b wire.Name) int {
+	if a == b {
+		return 0
+	}
+	var x, y [64]byte
+	return bytes.Compare(c.appendName(x[:0], a), c.appendName(y[:0], b))
+}
+
+func (c *Correlator) appendName(dst []byte, n wire.Name) []byte {
+	dst = append(dst, c.table.TextOf(n.Text())...)
+	if tail, is := n.Tail(); is {
+		dst = strconv.AppendUint(dst, tail, 10)
+	}
+	return dst
 }
 
 func (c *Correlator) up(src *source, i int) {

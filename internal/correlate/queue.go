@@ -3,7 +3,6 @@ package correlate
 import (
 	"math"
 	"sort"
-	"strings"
 
 	"github.com/pastcone/pastcone/internal/wire"
 )
@@ -173,7 +172,7 @@ func (c *Correlator) search(q *queue, time int64, name wire.Name, seq uint64) (a
 		case o.time != time:
 			return o.time > time
 		case o.stream != name:
-			return strings.Compare(c.table.NameOf(o.stream), c.table.NameOf(name)) > 0
+			return c.compareNames(o.stream, name) > 0
 		}
 		return o.seq >= seq
 	})

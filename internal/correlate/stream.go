@@ -42,6 +42,7 @@ type stream struct {
 
 	wait wait
 
+	bytes      int32  // what its parts take: see weigh
 	index      uint32 // of the stream itself
 	prev, more uint32 // the streams of its source
 }
@@ -82,10 +83,11 @@ type closedMark struct {
 type seqRange struct{ low, high uint64 }
 
 const (
-	takenMax  = 32  // contexts that a frame keeps, one a channel
-	placesMax = 256 // places that a stream keeps
-	closedMax = 1024
-	gapsMax   = 64
+	takenMax    = 32 // contexts that a frame keeps, one a channel; one when the stream keeps takenAllMax
+	takenAllMax = 4096
+	placesMax   = 256 // places that a stream keeps
+	closedMax   = 1024
+	gapsMax     = 64
 )
 
 func (s *stream) has(f streamFlags) bool { return s.flags&f != 0 }
@@ -178,7 +180,7 @@ func (c *Correlator) push(s *stream, i *info, bits uint8, r *wire.Record) {
 	n := len(s.frames)
 	if n == cap(s.frames) {
 		s.frames = append(s.frames, frame{})
-		c.frameBytes += int64(cap(s.frames)-n) * frameSize
+		c.weigh(s)
 	} else {
 		s.frames = s.frames[:n+1]
 	}
@@ -188,9 +190,9 @@ func (c *Correlator) push(s *stream, i *info, bits uint8, r *wire.Record) {
 	f.time, f.site, f.from = r.Time, r.Site, uint32(len(s.taken)) // #nosec G115 -- bounded by depth
 }
 
-// call opens a call. Beyond the bound of depth it is only counted, and what happens inside it is inferred.
+// call opens a call. Beyond the bound of depth, or of the memory for what streams are doing, it is only counted, and what happens inside it is inferred.
 func (c *Correlator) call(s *stream, r *wire.Record, i *info) {
-	if len(s.frames) > c.o.DepthMax {
+	if n := len(s.frames); n > c.o.DepthMax || n > depthLeast && c.stateBytes > c.o.MemoryBytesMax/stateShare {
 		s.deeper++
 		c.stats.TooDeep++
 		return

@@ -41,6 +41,12 @@ var ErrTableFull = errors.New("the string table is full")
 // Text gives the id of the text part of the name.
 func (n Name) Text() Text { return Text(n >> nameTailBits) }
 
+// Tail gives the decimal number that the name ends in, if it has one.
+func (n Name) Tail() (tail uint64, is bool) {
+	tail = uint64(n & nameTailMask)
+	return tail - 1, tail > 0
+}
+
 // Table interns texts and places. It only grows, within its bound. All methods are safe for
 // concurrent use; looking an id up takes no lock.
 //
