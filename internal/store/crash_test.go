@@ -194,7 +194,7 @@ func TestACrashAtAnyMomentLosesNothingAcknowledgedAndInventsNothing(t *testing.T
 	}
 	step := 1
 	if testing.Short() {
-		step = 7
+		step = 11
 	}
 	removed := event.ID(0)
 	for at := 1; at <= dry.ops+5; at += step {

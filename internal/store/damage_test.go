@@ -55,7 +55,7 @@ func TestEveryFlippedBitIsFoundAndNamedAndTheRestIsReadable(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 9))
 		tries := 400
 		if testing.Short() {
-			tries = 80
+			tries = 25
 		}
 		names, _ := dir.Names()
 		names = slices.DeleteFunc(names, func(n string) bool { return n == liveName })

@@ -89,7 +89,7 @@ func TestSequencesComeBack(t *testing.T) {
 		}
 	})
 	for mode := range byte(modeEnd) {
-		if !modes[mode] {
+		if !modes[mode] && !testing.Short() { // which tries less
 			t.Errorf("mode %d was never the best: the shapes of this test do not cover it", mode)
 		}
 	}
