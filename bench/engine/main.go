@@ -29,7 +29,7 @@ type settings struct {
 	Procs     int
 	Batch     int // events in a batch; 0: as many as the recorder asks for
 	Dir       string
-	Profile   string // where the recording of it writes its CPU profile; "" is none
+	Profile   string // where each measurement writes its CPU profile, with its name behind; "" is none
 }
 
 func main() {
@@ -56,7 +56,7 @@ func run() error {
 	flag.IntVar(&s.Procs, "procs", min(2, runtime.NumCPU()), "cores to use")
 	flag.IntVar(&s.Batch, "batch", 0, "events in a batch; 0: as many as the recorder asks for")
 	flag.StringVar(&s.Dir, "dir", "", "where recordings are made; a temporary directory")
-	flag.StringVar(&s.Profile, "cpuprofile", "", "profile the recording into this file")
+	flag.StringVar(&s.Profile, "cpuprofile", "", "profile each measurement into a file of this name and its own")
 	flag.Parse()
 	if *role != "" {
 		return serve(*role)
@@ -215,8 +215,8 @@ func serve(name string) error {
 		if m.name != name {
 			continue
 		}
-		if s.Profile != "" && name == "record" {
-			f, err := os.Create(s.Profile)
+		if s.Profile != "" {
+			f, err := os.Create(s.Profile + "." + name)
 			if err != nil {
 				return err
 			}

@@ -64,10 +64,13 @@ func (o *Options) complete() {
 	if o.RingBatches == 0 {
 		o.RingBatches = 256
 	}
-	for _, s := range []*pipeline.Settings{&o.Intake, &o.Write} {
-		if *s == (pipeline.Settings{}) {
-			*s = pipeline.DefaultSettings()
-		}
+	if o.Intake == (pipeline.Settings{}) {
+		// Larger batches save nothing any more, and a full ring of them is hundreds of megabytes.
+		o.Intake = pipeline.DefaultSettings()
+		o.Intake.BatchEventsMax = intakeBatchEventsMax
+	}
+	if o.Write == (pipeline.Settings{}) {
+		o.Write = pipeline.DefaultSettings()
 	}
 	if o.BlockInterval == 0 {
 		o.BlockInterval = 4 * time.Millisecond
@@ -91,6 +94,10 @@ func (o *Options) complete() {
 		o.Store.Log = o.Log
 	}
 }
+
+// intakeBatchEventsMax is the most events that sources are told to put in a batch. By measurement, batches of 128 to 1,024 events
+// cost the same processor time an event, those of 4,096 some 10 % more: they fall out of the processor's cache on their way.
+const intakeBatchEventsMax = 512
 
 // writeQueueBlocks is how many published blocks may wait for a writer: the store's bound of what is not durable is the real
 // limit, this one only keeps the ring small.
