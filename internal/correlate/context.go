@@ -96,7 +96,8 @@ func (s *stream) waitsAt(at uint64) belief {
 // context. root and idle are as they were before it.
 func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief, i *info) {
 	if r.Flags&wire.FlagEmpty == 0 {
-		first := belief{!s.has(gotContent), s.has(gotContent) || !s.has(gapped)}
+		// Behind a gap it is not certain that this is the first; but nor is it then that no root call is open.
+		first := belief{!s.has(gotContent), true}
 		s.flags |= gotContent
 		// "it took on work here before with no root call open, while idle, or as the first message with
 		// content that it ever received"

@@ -120,6 +120,21 @@ func TestAnotherSourceMovesTheTimeOn(t *testing.T) {
 	r.expect("m#1-gap m#2")
 }
 
+// Clocks may differ by what is waited for, not by more.
+func TestASendFarBehindItsReceiveIsAnother(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(1, 0, "c#1 call f at=10", "c#2 receive x key=k at=20", "a#1 call f at=5000", "a#2 send x key=k at=5010",
+		"d#1 call f at=10", "d#2 receive x key=l at=20", "b#1 call f at=30", "b#2 send x key=l at=1020")
+	r.Finish()
+	got := map[string]string{}
+	for _, e := range r.k.results {
+		got[r.k.name(e.ID)] = r.k.tell(e)
+	}
+	if !strings.HasPrefix(got["c#2"], "-! ") || !strings.HasPrefix(got["d#2"], "b#2 ") {
+		t.Error(got)
+	}
+}
+
 // The mark moves on only behind the whole batch: how it is regrouped by stream makes no event late.
 func TestABatchIsNeverLateByItself(t *testing.T) {
 	r := newRig(t, Options{})

@@ -425,9 +425,11 @@ func TestWhatAStreamRemembersIsBounded(t *testing.T) {
 		return n
 	}
 	add("call work")
+	add("call pop")
 	for i := range placesMax + 10 {
 		add("receive pop%d key=q%d ordinal=1 takes line=%d", i, i, i)
 	}
+	add("return pop")
 	certain := add("log x")
 	add("receive x key=q%d closed", placesMax+9) // behind it lie the others
 	still := add("log x")

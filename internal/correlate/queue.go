@@ -41,6 +41,7 @@ type offer struct {
 type queue struct {
 	queueKey
 	offers             []offer // by time, stream, seq
+	all                []offer // the memory of offers: they are taken off its front
 	waiters            uint32  // streams that wait for an offer, or to hear that the lock has ordinals
 	senders, receivers party   // of the key; of a lock, its users are the senders
 	acquires           uint64  // of a lock, decided so far
@@ -64,6 +65,7 @@ func (p *party) join(name wire.Name) {
 
 const (
 	queuesMax      = 1 << 16 // in a generation
+	queuesSpare    = 64
 	queueSizeBytes = 256
 	offerSizeBytes = 72
 )
@@ -71,7 +73,8 @@ const (
 // queues is all queues, in two generations like the ends.
 type queues struct {
 	young, old map[queueKey]*queue
-	offers     int // in all queues
+	spare      []*queue // to be used again
+	offers     int      // in all queues
 	offersMax  int
 	max        int // queues in a generation
 	forgotten  uint64
@@ -108,7 +111,13 @@ func (t *queues) of(k queueKey) *queue {
 	if len(t.young) >= t.max {
 		t.turn()
 	}
-	q = &queue{queueKey: k, tainted: t.doubt[k.source]}
+	if n := len(t.spare); n > 0 {
+		q, t.spare = t.spare[n-1], t.spare[:n-1]
+		*q = queue{all: q.all, offers: q.all[:0]}
+	} else {
+		q = &queue{}
+	}
+	q.queueKey, q.tainted = k, t.doubt[k.source]
 	t.young[k] = q
 	return q
 }
@@ -142,9 +151,11 @@ func (q *queue) needed() bool {
 
 // tidy drops a queue of messages that says nothing: what comes later does not depend on it.
 func (t *queues) tidy(q *queue) {
-	if !q.lock && len(q.offers) == 0 && q.waiters == 0 && !q.tainted {
+	if !q.lock && len(q.offers) == 0 && q.waiters == 0 && !q.tainted && t.find(q.queueKey) == q {
 		delete(t.young, q.queueKey)
-		delete(t.old, q.queueKey)
+		if len(t.spare) < queuesSpare && cap(q.all) <= 64 {
+			t.spare = append(t.spare, q)
+		}
 	}
 }
 
@@ -209,6 +220,7 @@ func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 				c.queues.turn()
 			}
 		}
+		q.room()
 		q.offers = append(q.offers, offer{})
 		copy(q.offers[at+1:], q.offers[at:])
 		q.offers[at] = offer{time: r.Time, stream: s.name, seq: r.Seq}
@@ -255,15 +267,23 @@ func (c *Correlator) withdraw(q *queue, s *stream, r *wire.Record) {
 	q.take(c, at)
 }
 
+// room makes room for one more offer, where there is most: in front of them or behind.
+func (q *queue) room() {
+	if len(q.offers) < cap(q.offers) {
+		return
+	}
+	if 2*len(q.offers) > cap(q.all) || cap(q.all) == 0 {
+		q.all = make([]offer, max(8, 2*len(q.offers)))
+	}
+	q.offers = q.all[:copy(q.all, q.offers)]
+}
+
 func (q *queue) take(c *Correlator, i int) (o offer) {
 	o = q.offers[i]
 	if i == 0 { // the usual case: no copying
 		q.offers = q.offers[1:]
 	} else {
 		q.offers = append(q.offers[:i], q.offers[i+1:]...)
-	}
-	if len(q.offers) == 0 && cap(q.offers) < 8 {
-		q.offers = nil
 	}
 	c.queues.offers--
 	return o
