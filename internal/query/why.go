@@ -202,38 +202,61 @@ func (w *whyScan) addWaits() error {
 	return nil
 }
 
+// waiter is a stream of the chain, with its stretches.
+type waiter struct {
+	stretches []stretch
+	last      int64 // time of its last event before the one at hand
+	known     bool
+}
+
+// scanWaits looks through the blocks for the streams of the chain. These are few, in a block of many: so the names of the streams
+// are read first, and the rest row by row where a block has only some rows of them.
 func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, waits [][]foundWait) error {
-	last := map[streamKey]int64{}
-	var c wire.Columns
-	var other streamKey // the last stream that is of no interest: events come in runs
+	waiters := make(map[streamKey]*waiter, len(stretches))
+	var named nameSet
+	for key, in := range stretches {
+		waiters[key] = &waiter{stretches: in}
+		named.add(key.stream)
+	}
+	var c, rest wire.Columns
+	var rows []int
 	for _, info := range w.blocks(p, "waits") {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.r.Read(info.Base, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c); err != nil {
+		if err := w.r.Read(info.Base, wire.ColStream, &c); err != nil {
 			return err
 		}
-		for i := range c.Len {
-			key := streamKey{c.Source[i], c.Stream[i]}
-			if key == other {
+		rows = named.rows(c.Stream, rows[:0])
+		const want = wire.ColSource | wire.ColTime | wire.ColFurther
+		whole := len(rows) > rowsApart
+		if whole {
+			if err := w.r.Read(info.Base, want, &rest); err != nil {
+				return err
+			}
+		}
+		for _, row := range rows {
+			id, i := info.Base+event.ID(row), row // #nosec G115 -- an index
+			if !whole {
+				var err error
+				if i, err = w.r.ReadRow(id, want, &rest); err != nil {
+					return err
+				}
+			}
+			who := waiters[streamKey{rest.Source[i], c.Stream[row]}]
+			if who == nil {
 				continue
 			}
-			in, ok := stretches[key]
-			if !ok {
-				other = key
+			before, known, now := who.last, who.known, rest.Time[i]
+			who.last, who.known = now, true
+			if len(rest.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
 				continue
 			}
-			before, known := last[key]
-			last[key] = c.Time[i]
-			id := info.Base + event.ID(i) // #nosec G115 -- an index
-			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
-				continue
-			}
-			for _, s := range in {
+			for _, s := range who.stretches {
 				if id > s.low && id <= s.high {
 					f := foundWait{id: id}
 					if known {
-						f.waited = time.Duration(c.Time[i] - before)
+						f.waited = time.Duration(now - before)
 					}
 					waits[s.step] = append(waits[s.step], f)
 				}
@@ -241,6 +264,39 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 	}
 	return nil
+}
+
+// rowsApart is up to how many rows of a block are cheaper to read one by one.
+const rowsApart = 16
+
+// nameSet is a set of some names.
+type nameSet struct {
+	all  map[wire.Name]bool
+	mask [16]uint64 // a bit for each: most other names are told apart by it
+}
+
+func (s *nameSet) add(n wire.Name) {
+	if s.all == nil {
+		s.all = map[wire.Name]bool{}
+	}
+	s.all[n] = true
+	s.mask[n>>6&15] |= 1 << (n & 63)
+}
+
+// rows appends the indexes of the names that are in the set.
+func (s *nameSet) rows(names []wire.Name, rows []int) []int {
+	var other wire.Name // the last that is not: events come in runs
+	for i, n := range names {
+		if n == other || s.mask[n>>6&15]>>(n&63)&1 == 0 {
+			continue
+		}
+		if s.all[n] {
+			rows = append(rows, i)
+		} else {
+			other = n
+		}
+	}
+	return rows
 }
 
 // readWaits keeps the longest waits of a step and reads their rows.
@@ -302,30 +358,47 @@ func (w *whyScan) addReturns() error {
 	if len(calls) == 0 {
 		return nil
 	}
-	p.IDMin = p.Causes[0]
-	infos := w.r.Blocks(p)
-	if len(infos) > w.o.BlocksMax { // a return comes soon, if at all
-		infos = infos[:w.o.BlocksMax]
+	return w.scanReturns(calls, p)
+}
+
+// scanReturns looks for the returns of calls, in stretches of ids that get longer: a return comes soon, if at all, and to ask
+// every later block about every call takes longer than to read the few that follow.
+func (w *whyScan) scanReturns(calls map[event.ID]*Step, p wire.Prune) error {
+	var mask [16]uint64 // a bit for the id of each call: most other parents are told apart without the map
+	for _, id := range p.Causes {
+		mask[id>>6&15] |= 1 << (id & 63)
 	}
+	_, end := w.r.Range()
+	read := 0
 	var c wire.Columns
-	for _, info := range infos {
-		if err := w.ctx.Err(); err != nil {
-			return err
-		}
-		if err := w.r.Read(info.Base, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
-			return err
-		}
-		for i := range c.Len {
-			if c.Kind[i] != event.KindReturn || c.ParentKind[i] != event.EdgeReturn {
-				continue
+	for low, span := p.Causes[0], event.ID(16*wire.BlockRowsMax); low < end; low, span = p.IDMax+1, 4*span {
+		p.IDMin, p.IDMax = low, low+span
+		for _, info := range w.r.Blocks(p) {
+			if err := w.ctx.Err(); err != nil {
+				return err
 			}
-			if s := calls[c.Parent[i]]; s != nil && s.Return == 0 {
-				s.Return, s.Took = info.Base+event.ID(i), time.Duration(c.Duration[i]) // #nosec G115 -- an index
-				delete(calls, c.Parent[i])
+			if info.Base < low && low != p.Causes[0] {
+				continue // read with the stretch before
 			}
-		}
-		if len(calls) == 0 {
-			return nil
+			if read++; read > w.o.BlocksMax {
+				return nil
+			}
+			if err := w.r.Read(info.Base, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
+				return err
+			}
+			for i := range c.Len {
+				parent := c.Parent[i]
+				if mask[parent>>6&15]>>(parent&63)&1 == 0 || c.Kind[i] != event.KindReturn || c.ParentKind[i] != event.EdgeReturn {
+					continue
+				}
+				if s := calls[parent]; s != nil && s.Return == 0 {
+					s.Return, s.Took = info.Base+event.ID(i), time.Duration(c.Duration[i]) // #nosec G115 -- an index
+					delete(calls, parent)
+				}
+			}
+			if len(calls) == 0 {
+				return nil
+			}
 		}
 	}
 	return nil
