@@ -89,11 +89,7 @@ func each(ctx context.Context, r query.Reader, o Options, write func(*event.Even
 
 // hasLate says whether the recording may hold late edges: most have none, and need not be asked event by event.
 func hasLate(r query.Reader) (any bool) {
-	l, ok := r.(query.LateLister)
-	if !ok {
-		return true
-	}
-	l.Late(func(wire.LateEdge) bool {
+	r.Late(func(wire.LateEdge) bool {
 		any = true
 		return false
 	})

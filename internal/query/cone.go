@@ -25,21 +25,13 @@ import (
 // Invariants: the pass only ever adds to the set, so what is in it is right even when it was cut off; a
 // stream is kept only once it has met R.
 
-// LateLister is what a [Reader] also offers when it holds late edges: without it, it is taken to hold none.
-type LateLister interface {
-	// Late gives all late edges, in any order.
-	Late(yield func(wire.LateEdge) bool)
-}
-
 func lateEdges(r Reader) (all []wire.LateEdge) {
-	if l, ok := r.(LateLister); ok {
-		l.Late(func(e wire.LateEdge) bool {
-			if e.Edge.Cause != 0 {
-				all = append(all, e)
-			}
-			return true
-		})
-	}
+	r.Late(func(e wire.LateEdge) bool {
+		if e.Edge.Cause != 0 {
+			all = append(all, e)
+		}
+		return true
+	})
 	return all
 }
 

@@ -6,8 +6,7 @@ import (
 )
 
 // Reader is what a query needs of a recording: a snapshot that does not change while it is used. All
-// methods are safe for concurrent use. One that can hold late edges must also be a [LateLister], or the
-// relations of queries and paths leave those edges out; a [Sizer] tells statistics its size.
+// methods are safe for concurrent use.
 type Reader interface {
 	// Table gives the texts, names and places of the recording.
 	Table() *wire.Table
@@ -27,6 +26,10 @@ type Reader interface {
 	LateCauses(effect event.ID) []wire.Edge
 	// LateEffects gives the late edges from a cause.
 	LateEffects(cause event.ID) []wire.LateEdge
+	// Late gives all late edges, in any order.
+	Late(yield func(wire.LateEdge) bool)
+	// Bytes gives what the recording takes on disk; 0 is unknown.
+	Bytes() int64
 	// Close gives the snapshot back: files that only it needs can then be removed.
 	Close() error
 }

@@ -228,7 +228,7 @@ func (x *run) getters(fields []field) []getter {
 }
 
 // rowByRowMax is up to how many rows of a block are read one by one.
-const rowByRowMax = 8
+const rowByRowMax = 16
 
 // hits makes the rows of a block into hits.
 func (x *run) hits(v *view, rows []uint16, getters []getter) ([]Hit, error) {

@@ -10,12 +10,6 @@ import (
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-// Sizer is what a [Reader] also offers when it knows what it takes.
-type Sizer interface {
-	// Bytes gives what the recording takes on disk.
-	Bytes() int64
-}
-
 // Statistics says what a recording holds.
 type Statistics struct {
 	Events     uint64
@@ -73,10 +67,7 @@ type blockStats struct {
 func Stats(ctx context.Context, r Reader, o Options) (*Statistics, error) {
 	began := time.Now()
 	x := newRun(ctx, r, nil, o)
-	s := &Statistics{First: x.first, End: x.end, Durable: r.Durable(), TableBytes: x.table.Bytes()}
-	if b, ok := r.(Sizer); ok {
-		s.Bytes = b.Bytes()
-	}
+	s := &Statistics{First: x.first, End: x.end, Durable: r.Durable(), TableBytes: x.table.Bytes(), Bytes: r.Bytes()}
 	infos := r.Blocks(wire.Prune{})
 	s.Blocks = len(infos)
 	for i, b := range infos {

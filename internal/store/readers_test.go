@@ -156,6 +156,27 @@ func TestRowsAndLateEdgesAreFoundInEveryState(t *testing.T) {
 				t.Errorf("late effects of %d: %v", b.Base+1, got)
 			}
 		}
+		all := map[wire.LateEdge]bool{}
+		s.Late(func(l wire.LateEdge) bool { all[l] = true; return true })
+		for _, b := range r.blocks {
+			for _, l := range b.Late {
+				if !all[l] {
+					t.Errorf("late edge %v is not among all of them", l)
+				}
+				delete(all, l)
+			}
+		}
+		if len(all) > 0 {
+			t.Errorf("late edges that nobody wrote: %v", all)
+		}
+		n := 0
+		s.Late(func(wire.LateEdge) bool { n++; return false })
+		if n != 1 {
+			t.Errorf("asked to stop after one late edge, it gave %d", n)
+		}
+		if s.Bytes() <= 0 {
+			t.Errorf("it takes %d bytes", s.Bytes())
+		}
 		if got := s.LateCauses(2); got != nil {
 			t.Errorf("late causes of 2: %v", got)
 		}

@@ -242,6 +242,26 @@ func (s *Snapshot) LateEffects(cause event.ID) (edges []wire.LateEdge) {
 	return edges
 }
 
+// Late gives all late edges, in any order. What a damaged block held is left out; Verify finds it.
+func (s *Snapshot) Late(yield func(wire.LateEdge) bool) {
+	more := true
+	s.lateEdges(
+		func(x *lateIndex) {
+			for i := 0; more && i < x.n; i++ {
+				more = yield(x.edge(i))
+			}
+		},
+		func(l *wire.LateEdge) { more = more && yield(*l) })
+}
+
+// Bytes gives what the committed segments take on disk.
+func (s *Snapshot) Bytes() (sum int64) {
+	for seg := range s.segments {
+		sum += seg.bytes
+	}
+	return sum
+}
+
 // lateEdges asks the indexes of sealed segments, and gives all late edges of the others.
 func (s *Snapshot) lateEdges(sealed func(*lateIndex), each func(*wire.LateEdge)) {
 	for seg := range s.segments {

@@ -24,10 +24,7 @@ type Reader struct {
 	KeepAll bool
 }
 
-var (
-	_ query.Reader     = (*Reader)(nil)
-	_ query.LateLister = (*Reader)(nil)
-)
+var _ query.Reader = (*Reader)(nil)
 
 // New makes a reader of blocks in the order of ids, without holes between them.
 func New(table *wire.Table, blocks ...*wire.Block) *Reader {
@@ -157,3 +154,6 @@ func (m *Reader) LateEffects(cause event.ID) (edges []wire.LateEdge) {
 
 // Close does nothing.
 func (m *Reader) Close() error { return nil }
+
+// Bytes is 0: it takes nothing on disk.
+func (m *Reader) Bytes() int64 { return 0 }
