@@ -16,15 +16,16 @@ import (
 // null is a flow in which everything is durable at once.
 type null struct{ table *wire.Table }
 
-func (n null) Open(context.Context, string, string, string) (server.Input, error) { return n, nil }
-func (n null) Table() *wire.Table                                                 { return n.table }
+func (n null) Open(context.Context, server.Source) (server.Input, error) { return n, nil }
+func (n null) Table() *wire.Table                                        { return n.table }
 func (n null) Push(_ context.Context, b *wire.Batch) error {
 	b.Done(1)
 	return nil
 }
 func (n null) Reject(r source.Rejected) error              { return r }
 func (n null) WaitDurable(context.Context, event.ID) error { return nil }
-func (n null) Close() error                                { return nil }
+func (n null) Hurry(context.Context) error                 { return nil }
+func (n null) Close(bool) error                            { return nil }
 
 func benchmark(b *testing.B, events int, send func(ctx context.Context, s *client.Sender) error) {
 	b.Helper()

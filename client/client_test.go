@@ -563,3 +563,80 @@ func TestAsker_ServersThatMisbehave(t *testing.T) {
 		_ = a.Close()
 	}
 }
+
+func TestSender_OfAFiniteSource(t *testing.T) {
+	r := servertest.New(t)
+	r.HoldDone = true // every event waits for a cause that does not come
+	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	ctx := within(t, 20*time.Second)
+	o := client.SenderOptions{Session: "the-content-of-a-file", Finite: true}
+	s := sender(t, address, o)
+	if err := errors.Join(s.Lines(ctx, []byte(line("g", 1))), s.Lines(ctx, []byte(line("g", 2))), s.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Acknowledged != 2 || r.Ends != 1 || r.Hurries != 0 {
+		t.Errorf("%+v, ended %d times, hurried %d times", st, r.Ends, r.Hurries)
+	}
+	// The same again: the server has it.
+	s = sender(t, address, o)
+	err := errors.Join(s.Lines(ctx, []byte(line("g", 3))), s.Close(ctx))
+	if !errors.Is(err, client.ErrEnded) || r.Count() != 2 {
+		t.Errorf("%v, %d events", err, r.Count())
+	}
+}
+
+func TestSender_OfAFiniteSourceWithoutRoom(t *testing.T) {
+	r := servertest.New(t)
+	r.HoldDone = true
+	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, InFlightMax: 4})
+	ctx := within(t, 20*time.Second)
+	s := sender(t, address, client.SenderOptions{Finite: true})
+	for seq := 1; seq <= 20; seq++ {
+		if err := s.Lines(ctx, []byte(line("g", seq))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r.Hurries != 1 || r.Count() != 20 || r.Ends != 1 {
+		t.Errorf("hurried %d times, %d events, ended %d times", r.Hurries, r.Count(), r.Ends)
+	}
+}
+
+// The answers behind the end get lost, and the server is started anew: it has ended the source, and says so.
+func TestSender_WhoseEndWasNotAnswered(t *testing.T) {
+	address := scripted(t, func(n int, conn net.Conn, in *protocol.Reader) {
+		for {
+			kind, payload, err := in.Next()
+			if err != nil {
+				return
+			}
+			var answer []byte
+			switch {
+			case kind == protocol.KindHello:
+				answer = (&protocol.Welcome{Version: 2, FrameBytesMax: protocol.FrameBytesMax, InFlightMax: 8}).Append(nil)
+			case n == 1 && kind == protocol.KindEnd:
+				return
+			case n == 1:
+				continue
+			case kind == protocol.KindEnd:
+				answer = protocol.AppendFrame(nil, protocol.KindEnded, nil)
+			default:
+				number, _, _ := protocol.ParseBatch(payload)
+				answer = (&protocol.Refused{Number: number, Code: protocol.CodeEnded, Reason: "it has ended"}).Append(nil)
+			}
+			if _, err := conn.Write(answer); err != nil {
+				return
+			}
+		}
+	})
+	ctx := within(t, 20*time.Second)
+	s := sender(t, address, client.SenderOptions{Finite: true})
+	if err := errors.Join(s.Lines(ctx, []byte(line("g", 1))), s.Lines(ctx, []byte(line("g", 2))), s.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Acknowledged != 2 || st.Connections != 2 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -21,6 +21,9 @@ type SenderOptions struct {
 	Source  string // what the source is called; default: "client"
 	Format  string // what the events are made from, for people; default: "ndjson"
 	Session string // the same again goes on with a source after a restart of this program; default: random
+	// Finite says that the source has an end, and that Close means it: events wait for their causes until then, not only
+	// for the allowed lateness, and are acknowledged so late, as far as there is room for them.
+	Finite bool
 
 	PendingBytesMax int           // that are not acknowledged; default 64 MiB
 	RetryFor        time.Duration // how long to try to connect, before giving up; default 30 s
@@ -34,6 +37,9 @@ type SenderStats struct {
 	Rejected     uint64 // events of acknowledged batches that were of no use to the server
 	Connections  uint64 // made, one after the other
 }
+
+// ErrEnded says that the source of this session has ended before: the recording has it already, to its end.
+var ErrEnded = errors.New("the server has this source already, to its end")
 
 // ErrSenderClosed says that a sender takes no more.
 var ErrSenderClosed = errors.New("client: the sender is closed")
@@ -70,7 +76,10 @@ type Sender struct {
 	number        uint64
 	sent          uint64 // number of the last batch that this connection has sent
 	ending        bool
+	endSent       bool // on some connection
+	endSentBefore bool // on one before this: a batch after the end is one that the server has
 	ended         bool
+	hurry         bool  // a finite source has no room for more without answers
 	err           error // why nothing goes on
 	refused       error // the first refusal for good
 	stats         SenderStats
@@ -123,7 +132,7 @@ func (s *Sender) connect(ctx context.Context) (*line, error) {
 	deadline := time.Now().Add(s.o.RetryFor)
 	pause := retryPauseMin
 	for {
-		l, err := dial(ctx, s.address, protocol.Hello{Source: s.o.Source, Format: s.o.Format, Session: s.o.Session})
+		l, err := dial(ctx, s.address, protocol.Hello{Source: s.o.Source, Format: s.o.Format, Session: s.o.Session, Finite: s.o.Finite})
 		if err == nil {
 			return l, nil
 		}
@@ -190,7 +199,7 @@ func (s *Sender) notify() {
 // serve uses a connection until it breaks, or until the source has ended: then the error is nil.
 func (s *Sender) serve(ctx context.Context, l *line) error {
 	s.mu.Lock()
-	s.sent = 0
+	s.sent, s.endSentBefore = 0, s.endSent
 	s.stats.Connections++
 	s.takeWindow(l)
 	s.notify()
@@ -223,7 +232,7 @@ func (s *Sender) takeWindow(l *line) {
 
 // write sends what is pending, as it comes.
 func (s *Sender) write(ctx context.Context, l *line) error {
-	ended := false
+	ended, hurried := false, false
 	for {
 		var frame []byte
 		s.mu.Lock()
@@ -234,8 +243,14 @@ func (s *Sender) write(ctx context.Context, l *line) error {
 				break
 			}
 		}
-		if frame == nil && s.ending && len(s.pending) == 0 && !ended {
+		switch {
+		case frame != nil:
+		case s.hurry && !hurried:
+			frame, hurried = protocol.AppendFrame(nil, protocol.KindHurry, nil), true
+		case s.ending && !ended && (s.o.Finite || len(s.pending) == 0):
+			// The last answers of a finite source may come only behind its end.
 			frame, ended = protocol.AppendFrame(nil, protocol.KindEnd, nil), true
+			s.endSent = true
 		}
 		s.mu.Unlock()
 		if frame == nil {
@@ -275,6 +290,12 @@ func (s *Sender) read(l *line) error {
 		case protocol.KindRefused:
 			err := refused(payload)
 			var r *protocol.Refused
+			if errors.As(err, &r) && r.Code == protocol.CodeEnded {
+				if !s.hasIt(r.Number) {
+					return fmt.Errorf("%w: %w", ErrEnded, err)
+				}
+				continue
+			}
 			if !errors.As(err, &r) || r.Number == 0 || r.Code.Later() {
 				return err // connect anew, after a pause, and send again
 			}
@@ -294,6 +315,18 @@ func (s *Sender) read(l *line) error {
 			return fmt.Errorf("%w: %s is not for a sender", protocol.ErrMalformed, kind)
 		}
 	}
+}
+
+// hasIt takes a refusal behind the end of the source for an acknowledgement, if it was us who ended it: that was before
+// the answer got lost.
+func (s *Sender) hasIt(number uint64) bool {
+	s.mu.Lock()
+	ours := s.endSentBefore
+	s.mu.Unlock()
+	if ours {
+		s.answered(number, func(st *SenderStats) { st.Acknowledged++ })
+	}
+	return ours
 }
 
 // answered forgets a batch that has its answer.
@@ -352,6 +385,12 @@ func (s *Sender) wait(ctx context.Context, is func() bool) error {
 // give puts a batch into pending. It waits for room.
 func (s *Sender) give(ctx context.Context, k protocol.Kind, body func(dst []byte) ([]byte, error)) error {
 	for {
+		s.mu.Lock()
+		if s.o.Finite && !s.hurry && !s.hasRoom() {
+			s.hurry = true
+			s.notify()
+		}
+		s.mu.Unlock()
 		if err := s.wait(ctx, s.hasRoom); err != nil {
 			return err
 		}

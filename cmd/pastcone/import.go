@@ -54,7 +54,7 @@ goes on. The same file is not imported twice. An interrupt finishes what was rea
 	c.Flags().StringVarP(&m.out, "output", "o", "", "record into this `REC`, a new one or one that is there")
 	c.Flags().StringVar(&m.to, "to", "", "send to the server at this `ADDRESS` in place of recording here")
 	c.Flags().BoolVar(&m.strict, "strict", false, "stop at the first line that can not be used")
-	c.Flags().BoolVar(&m.again, "again", false, "import a file also if the recording has it already")
+	c.Flags().BoolVar(&m.again, "again", false, "import a file also if the recording, or the server, has it already")
 	return c
 }
 
@@ -127,7 +127,7 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 		return err
 	}
 	defer f.Close()
-	in, err := rec.Source(recorder.Spec{Name: sourceName(name), Format: f.Format(), Fingerprint: fingerprint, Finite: true})
+	in, err := rec.Source(recorder.Spec{Name: sourceName(name), Format: f.Format(), Fingerprint: fingerprint, Finite: name != file.StandardInput})
 	if err != nil {
 		return err
 	}
@@ -184,8 +184,8 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 	if err != nil {
 		return err
 	}
-	options := client.SenderOptions{Source: sourceName(f.Name()), Format: f.Format()}
-	if sum != nil {
+	options := client.SenderOptions{Source: sourceName(f.Name()), Format: f.Format(), Finite: f.Name() != file.StandardInput}
+	if sum != nil && !m.again {
 		options.Session = recorder.Fingerprint(sum)
 	}
 	sender, err := client.NewSender(ctx, m.to, options)
@@ -202,7 +202,12 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 	bar.End()
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
 	defer cancel()
-	if err := errors.Join(err, sender.Close(within)); err != nil {
+	err = errors.Join(err, sender.Close(within))
+	if errors.Is(err, client.ErrEnded) {
+		m.say(f.Name(), file.Summary{Format: f.Format()}, "the server at "+m.to+" has it already; --again sends it all the same")
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	note := "durable at " + m.to
@@ -243,7 +248,10 @@ func (m *importing) say(name string, summary file.Summary, note string) {
 		}{"import", name, summary, note})
 		return
 	}
-	text := fmt.Sprintf("%s: %s, %d events", name, summary.Format, summary.Events)
+	text := fmt.Sprintf("%s: %s", name, summary.Format)
+	if summary.Events > 0 || summary.Bytes > 0 {
+		text += fmt.Sprintf(", %d events", summary.Events)
+	}
 	if summary.Rejected > 0 {
 		text += fmt.Sprintf(", %d rejected", summary.Rejected)
 	}

@@ -122,6 +122,8 @@ type source struct {
 	over   bool
 	// marksStarts: a first event that is no start was not spawned.
 	marksStarts bool
+	// spawned, if not nil, is every stream that a spawn of the source names.
+	spawned map[wire.Name]struct{}
 
 	waits []uint32 // heap of the streams that wait with a limit, by event time
 	first uint32   // of its streams
@@ -168,12 +170,27 @@ func New(o Options, sink Sink) *Correlator {
 }
 
 // Open begins a source. What waits in a finite one waits to its end, in a live one as long as the allowed
-// lateness.
-func (c *Correlator) Open(id wire.SourceID, finite bool) { c.open(id).finite = finite }
+// lateness; a source that is open can change from one to the other. One that has ended can begin anew: Resume tells
+// of its streams.
+func (c *Correlator) Open(id wire.SourceID, finite bool) {
+	src := c.open(id)
+	src.finite = finite
+	if src.over {
+		src.over = false
+		c.active = append(c.active, src)
+	}
+}
 
 // MarksStarts says of a source that every stream of it that was spawned begins with a start. Then no other first
 // event waits whether a spawn comes that names its stream; else it does, as long as for anything that may come.
 func (c *Correlator) MarksStarts(id wire.SourceID) { c.open(id).marksStarts = true }
+
+// Spawns tells all streams that the spawns of a source name, when that is known before: of a file that was read once
+// already. Then only the first events of these wait for a spawn. The correlator keeps the map, which is never
+// changed from then on.
+func (c *Correlator) Spawns(id wire.SourceID, streams map[wire.Name]struct{}) {
+	c.open(id).spawned = streams
+}
 
 func (c *Correlator) open(id wire.SourceID) *source {
 	s := c.sourceOf[id]

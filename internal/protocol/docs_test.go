@@ -34,13 +34,14 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	lines := append(BeginBatch(nil, KindLines, 2), `{"stream":"g1","seq":1,"time":5,"kind":"log"}`+"\n"...)
 	return map[string][]byte{
-		"hello":      (&Hello{1, "billing", "ndjson", "session-of-this-run"}).Append(nil),
+		"hello":      (&Hello{2, "billing", "ndjson", "session-of-this-run", true}).Append(nil),
 		"batch":      EndFrame(batch, 0),
 		"lines":      EndFrame(lines, 0),
 		"end":        AppendFrame(nil, KindEnd, nil),
 		"query":      (&Query{9, 250, "why", []byte("{}  ")}).Append(nil),
 		"cancel":     AppendCancel(nil, 9),
-		"welcome":    (&Welcome{1, FrameBytesMax, 256, 5}).Append(nil),
+		"hurry":      AppendFrame(nil, KindHurry, nil),
+		"welcome":    (&Welcome{2, FrameBytesMax, 256, 5}).Append(nil),
 		"ack":        (&Ack{6, 1}).Append(nil),
 		"refused":    (&Refused{7, CodeMalformed, "reason"}).Append(nil),
 		"ended":      AppendFrame(nil, KindEnded, nil),
@@ -109,7 +110,7 @@ func TestDocument_TablesAreThoseOfTheCode(t *testing.T) {
 		fmt.Sprintf("| arguments of a query | %d MiB", ArgsBytesMax>>20),
 		fmt.Sprintf("at least %d bytes long", SessionBytesMin),
 		"| source, format, session, operation | 1,024 bytes each", "| reason | 4,096 bytes", "| records of a batch | 65,536",
-		fmt.Sprintf("version of the encoding, %d |", 1), "# The protocol, version "+fmt.Sprint(Version))
+		fmt.Sprintf("version of the encoding, %d |", 1), "# The protocol, version "+fmt.Sprint(Version), fmt.Sprintf("number flags: %d finite", helloFinite))
 	for _, w := range wanted {
 		if !strings.Contains(string(text), w) {
 			t.Errorf("the document does not say %q", w)

@@ -10,7 +10,9 @@ import (
 )
 
 // Version is that of the protocol. A server takes a client of any version from 1 to its own.
-const Version = 1
+//
+//	2: a hello has flags; the frame hurry; the code ended
+const Version = 2
 
 // The bounds of frames.
 const (
@@ -34,6 +36,7 @@ const (
 	KindEnd    Kind = 4
 	KindQuery  Kind = 5
 	KindCancel Kind = 6
+	KindHurry  Kind = 7 // since version 2
 
 	KindWelcome   Kind = 16
 	KindAck       Kind = 17
@@ -44,7 +47,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	KindHello: "hello", KindBatch: "batch", KindLines: "lines", KindEnd: "end", KindQuery: "query", KindCancel: "cancel",
+	KindHello: "hello", KindBatch: "batch", KindLines: "lines", KindEnd: "end", KindQuery: "query", KindCancel: "cancel", KindHurry: "hurry",
 	KindWelcome: "welcome", KindAck: "ack", KindRefused: "refused", KindEnded: "ended", KindAnswer: "answer", KindAnswerEnd: "answer end",
 }
 

@@ -25,7 +25,11 @@ type Hello struct {
 	Source  string // what the source is called; empty: this connection only asks
 	Format  string // what the events are made from, for people: "ndjson", "probe", "gotrace"
 	Session string // the same for all connections of one source, another one for each source
+	Finite  bool   // the source has an end, and End will say so; since version 2
 }
+
+// helloFinite is the flag of a hello.
+const helloFinite = 1
 
 // Welcome answers a Hello.
 type Welcome struct {
@@ -54,6 +58,7 @@ const (
 	CodeBusy        Code = 6 // too many connections, batches or queries; try again later
 	CodeClosing     Code = 7 // the server is going down; try again later
 	CodeNoRecording Code = 8 // the server takes no events
+	CodeEnded       Code = 9 // the source has ended; since version 2
 )
 
 // Codes is the table of all codes.
@@ -71,6 +76,7 @@ var Codes = [...]struct {
 	{CodeBusy, "busy", true, "too many connections, batches or queries"},
 	{CodeClosing, "closing", true, "the server is going down"},
 	{CodeNoRecording, "no recording", false, "the server takes no events"},
+	{CodeEnded, "ended", false, "the source has ended: the server has all of it"},
 }
 
 // String gives the name of the code.
@@ -132,6 +138,13 @@ func (h *Hello) Append(dst []byte) []byte {
 	for _, text := range []string{h.Source, h.Format, h.Session} {
 		dst = appendText(dst, text)
 	}
+	if h.Version >= 2 {
+		flags := uint64(0)
+		if h.Finite {
+			flags |= helloFinite
+		}
+		dst = binary.AppendUvarint(dst, flags)
+	}
 	return EndFrame(dst, start)
 }
 
@@ -147,6 +160,9 @@ func (h *Hello) Parse(p []byte) error {
 	h.Session = d.text("session", TextBytesMax)
 	if d.err == nil && h.Source != "" && len(h.Session) < SessionBytesMin {
 		return fmt.Errorf("%w: a session of %d bytes: it is random, and at least %d", ErrMalformed, len(h.Session), SessionBytesMin)
+	}
+	if h.Finite = false; h.Version >= 2 && h.Version <= Version {
+		h.Finite = d.number("flags", helloFinite)&helloFinite != 0
 	}
 	// What a later version adds to a hello comes behind: its client must be told the version, no more.
 	if h.Version > Version {

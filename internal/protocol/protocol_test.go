@@ -136,7 +136,7 @@ func TestMessages_ComeOutAsTheyWentIn(t *testing.T) {
 		if err != nil || !bytes.Equal(again, frame) {
 			t.Errorf("%s: %x became %x, %v", name, frame, again, err)
 		}
-		if k == KindBatch || k == KindLines || k == KindAnswer || k == KindQuery || k == KindEnd || k == KindEnded {
+		if k == KindBatch || k == KindLines || k == KindAnswer || k == KindQuery || k == KindEnd || k == KindEnded || k == KindHurry {
 			continue // their payload ends in bytes of any number
 		}
 		if _, err := parse(k, append(bytes.Clone(p), 0)); !errors.Is(err, ErrMalformed) {
@@ -159,9 +159,9 @@ func TestMessages_Bounds(t *testing.T) {
 		says string
 	}{
 		"hello of something else":    {new(Hello).Parse([]byte("something else")), ErrMalformed, "begins with"},
-		"a source without a session": {new(Hello).Parse(payload((&Hello{1, "s", "f", "short"}).Append(nil))), ErrMalformed, "at least 16"},
-		"a source's name too long":   {new(Hello).Parse(payload((&Hello{1, long, "f", ""}).Append(nil))), ErrMalformed, "beyond 1024"},
-		"a name that is no text":     {new(Hello).Parse(payload((&Hello{1, "\xff", "f", strings.Repeat("x", 20)}).Append(nil))), ErrMalformed, "UTF-8"},
+		"a source without a session": {new(Hello).Parse(payload((&Hello{1, "s", "f", "short", false}).Append(nil))), ErrMalformed, "at least 16"},
+		"a source's name too long":   {new(Hello).Parse(payload((&Hello{1, long, "f", "", false}).Append(nil))), ErrMalformed, "beyond 1024"},
+		"a name that is no text":     {new(Hello).Parse(payload((&Hello{1, "\xff", "f", strings.Repeat("x", 20), false}).Append(nil))), ErrMalformed, "UTF-8"},
 		"batch 0":                    {func() error { _, _, err := ParseBatch([]byte{0}); return err }(), ErrMalformed, "begin at 1"},
 		"batch without a number":     {func() error { _, _, err := ParseBatch(nil); return err }(), ErrMalformed, "no number"},
 		"a batch beyond all":         {func() error { _, _, err := ParseBatch(binary.AppendUvarint(nil, 1<<63)); return err }(), ErrMalformed, "beyond"},
@@ -174,7 +174,7 @@ func TestMessages_Bounds(t *testing.T) {
 	}
 	// What a later version adds behind is not our business; that it is later is.
 	var h Hello
-	if err := h.Parse(append(payload((&Hello{7, "", "", ""}).Append(nil)), "more"...)); err != nil || h.Version != 7 {
+	if err := h.Parse(append(payload((&Hello{7, "", "", "", false}).Append(nil)), "more"...)); err != nil || h.Version != 7 {
 		t.Errorf("a later hello: %v, %+v", err, h)
 	}
 	for _, frame := range [][]byte{(&Refused{1, CodeInternal, "x" + long}).Append(nil), (&Refused{1, CodeInternal, long}).Append(nil)} {
@@ -205,12 +205,12 @@ func TestRefused_SaysWhatItIs(t *testing.T) {
 
 func FuzzFrames(f *testing.F) {
 	var all []byte
-	for _, k := range []Kind{KindHello, KindBatch, KindLines, KindQuery, KindCancel, KindWelcome, KindAck, KindRefused, KindAnswer, KindAnswerEnd} {
+	for _, k := range []Kind{KindHello, KindBatch, KindLines, KindQuery, KindCancel, KindHurry, KindWelcome, KindAck, KindRefused, KindAnswer, KindAnswerEnd} {
 		p := []byte{byte(k), 1, 2, 3, 4}
 		f.Add(byte(k), p)
 		all = AppendFrame(all, k, p)
 	}
-	f.Add(byte(KindHello), (&Hello{1, "a", "b", strings.Repeat("s", 20)}).Append(nil)[5:])
+	f.Add(byte(KindHello), (&Hello{1, "a", "b", strings.Repeat("s", 20), false}).Append(nil)[5:])
 	f.Add(byte(0), all)
 	f.Fuzz(func(t *testing.T, kind byte, p []byte) {
 		if kind == 0 { // a stream of frames

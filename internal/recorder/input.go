@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pastcone/pastcone/internal/correlate"
 	"github.com/pastcone/pastcone/internal/pipeline"
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/store"
@@ -84,6 +85,17 @@ func (in *Input) Reject(why source.Rejected) error {
 // Rejects gives how many inputs were rejected up to now.
 func (in *Input) Rejects() uint64 {
 	return since(in.r.ledger.Account(in.info.ID), in.base).RejectedBy[ReasonUnreadable]
+}
+
+// Hurry has the events of a finite source wait for their causes no longer than those of any other, from now on: whoever
+// pushes needs their batches to be done.
+func (in *Input) Hurry(ctx context.Context) error {
+	return in.r.sequence(ctx, func(c *correlate.Correlator) {
+		if in.r.seq.open[in.info.ID] {
+			in.r.seq.open[in.info.ID] = false
+			c.Open(in.info.ID, false)
+		}
+	})
 }
 
 // Close ends the input. complete says that the source was read to its end; it is kept in the manifest, so that the same

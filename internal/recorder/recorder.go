@@ -295,11 +295,12 @@ func (r *Recorder) source(info store.SourceInfo, finite bool) (*Input, error) {
 		return nil, err
 	}
 	info.ID = id
-	return r.reopen(info, finite)
+	return r.begin(info, finite, false)
 }
 
-// reopen makes the input of a source that the manifest knows.
-func (r *Recorder) reopen(info store.SourceInfo, finite bool) (*Input, error) {
+// begin makes the input of a source that the manifest knows. again says that it may have had events before, in another run
+// or in this one.
+func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, error) {
 	in := &Input{r: r, info: info, base: r.ledger.Account(info.ID)}
 	in.settled.L = &in.mu
 	r.mu.Lock()
@@ -312,6 +313,15 @@ func (r *Recorder) reopen(info store.SourceInfo, finite bool) (*Input, error) {
 	return in, r.sequence(context.Background(), func(c *correlate.Correlator) {
 		r.seq.open[info.ID] = finite
 		c.Open(info.ID, finite)
+		if !again {
+			return
+		}
+		r.store.Tails(func(t wire.Tail) bool {
+			if t.Source == info.ID {
+				c.Resume(t)
+			}
+			return true
+		})
 	})
 }
 

@@ -29,16 +29,18 @@ func (r *Recorder) ServerOptions() server.Options {
 type sessions struct{ r *Recorder }
 
 // Open begins the source of a session, or goes on with it: also after a restart, for the manifest knows its session.
-func (s sessions) Open(_ context.Context, name, format, session string) (server.Input, error) {
-	if session != "" {
-		for _, info := range s.r.store.Sources() {
-			if info.Detail[sessionDetail] == session {
-				in, err := s.r.reopen(info, false)
-				return sessionInput{in}, err
-			}
+func (s sessions) Open(_ context.Context, from server.Source) (server.Input, error) {
+	for _, info := range s.r.store.Sources() {
+		if info.Detail[sessionDetail] != from.Session {
+			continue
 		}
+		if info.Complete {
+			return nil, fmt.Errorf("%w: it is source %d, %q", server.ErrEnded, info.ID, info.Name)
+		}
+		in, err := s.r.begin(info, from.Finite, true)
+		return sessionInput{in}, err
 	}
-	in, err := s.r.source(store.SourceInfo{Name: name, Format: format, Detail: map[string]string{sessionDetail: session}}, false)
+	in, err := s.r.source(store.SourceInfo{Name: from.Name, Format: from.Format, Detail: map[string]string{sessionDetail: from.Session}}, from.Finite)
 	return sessionInput{in}, err
 }
 
@@ -50,11 +52,11 @@ func (in sessionInput) WaitDurable(ctx context.Context, last event.ID) error {
 	return in.r.store.WaitDurable(ctx, last)
 }
 
-// Close ends the source.
-func (in sessionInput) Close() error {
+// Close ends the source, for now or for good.
+func (in sessionInput) Close(ended bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sessionCloseWait)
 	defer cancel()
-	return in.Input.Close(ctx, true)
+	return in.Input.Close(ctx, ended)
 }
 
 // answers answers the protocol's questions from all that is published.

@@ -25,6 +25,7 @@ type connection struct {
 	server  *Server
 	conn    net.Conn
 	session *session // nil: it only asks
+	version uint64   // that is spoken
 
 	ctx    context.Context // over when the connection is
 	cancel context.CancelFunc
@@ -188,6 +189,7 @@ func (c *connection) hello(kind protocol.Kind, payload []byte) error {
 	if h.Version < 1 || h.Version > protocol.Version {
 		return &protocol.Refused{Code: protocol.CodeVersion, Reason: fmt.Sprintf("version %d: this server speaks versions 1 to %d", h.Version, protocol.Version)}
 	}
+	c.version = h.Version
 	w := protocol.Welcome{Version: h.Version, FrameBytesMax: uint64(c.server.o.FrameBytesMax), InFlightMax: uint64(c.server.o.InFlightMax)} // #nosec G115 -- not negative
 	if h.Source == "" {
 		c.send(w.Append(nil))
@@ -225,6 +227,14 @@ func (c *connection) take(kind protocol.Kind, payload []byte) error {
 		}
 		c.send(protocol.AppendFrame(nil, protocol.KindEnded, nil))
 		return nil
+	case protocol.KindHurry:
+		if c.version < 2 {
+			break
+		}
+		if len(payload) > 0 || c.session == nil {
+			return fmt.Errorf("%w: hurry has no payload, and is for a source", protocol.ErrMalformed)
+		}
+		return c.session.hurry(c.ctx)
 	case protocol.KindQuery:
 		var q protocol.Query
 		if err := q.Parse(payload); err != nil {
@@ -268,6 +278,9 @@ func (c *connection) takeBatch(kind protocol.Kind, payload []byte) error {
 		counts.refused.Add(1)
 		var r *protocol.Refused
 		if errors.As(err, &r) && r.Number != 0 {
+			if r.Code == protocol.CodeEnded && c.version < 2 {
+				r.Code = protocol.CodeMalformed // the first version has no code of its own for it
+			}
 			c.send(r.Append(nil))
 			return nil
 		}

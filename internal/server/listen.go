@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNotLoopback says that an address can be reached from other machines.
-var ErrNotLoopback = errors.New("this version has no authentication: whoever can reach the server could read and write the recording, so it listens on this machine only; use 127.0.0.1, a unix socket, or a tunnel (ssh -L)")
+var ErrNotLoopback = errors.New("this version has no authentication: whoever can reach the server could read and write the recording, so it listens on loopback, this machine, only; use 127.0.0.1, a unix socket, or a tunnel (ssh -L)")
 
 // ErrInUse says that another server listens there.
 var ErrInUse = errors.New("another server listens there")

@@ -20,8 +20,14 @@ import (
 // Recorder takes sources in.
 type Recorder interface {
 	// Open begins, or goes on with, the source of that session. What had come before, and comes again,
-	// is told by stream and seq.
-	Open(ctx context.Context, name, format, session string) (Input, error)
+	// is told by stream and seq. It fails with ErrEnded when the recording has the source to its end.
+	Open(ctx context.Context, s Source) (Input, error)
+}
+
+// Source is what a client says about itself.
+type Source struct {
+	Name, Format, Session string
+	Finite                bool // it has an end: events wait for their causes until then
 }
 
 // Input is where a source's batches go.
@@ -30,9 +36,12 @@ type Input interface {
 	// WaitDurable returns when everything up to that event, which a batch's Done has told, survives a
 	// crash. It is called after Close too.
 	WaitDurable(ctx context.Context, last event.ID) error
-	// Close says that there is no more: what waits for other events of this source need not wait
-	// longer. All Dones come soon after.
-	Close() error
+	// Hurry says that the client has no room for more without answers: what waits in a finite source
+	// waits no longer than in any other, from now on.
+	Hurry(ctx context.Context) error
+	// Close says that there is no more for now: what waits for other events of this source need not wait
+	// longer. All Dones come soon after. ended says that the client has said so, and that nothing is missing.
+	Close(ended bool) error
 }
 
 // Answerer answers questions. It hands the answer to w line by line (JSON, without the line feed); w
@@ -142,6 +151,9 @@ type Server struct {
 
 // ErrClosed says that the server was shut down.
 var ErrClosed = errors.New("server: closed")
+
+// ErrEnded says that a source has ended: the recording has all of it.
+var ErrEnded = errors.New("server: the source has ended")
 
 // New makes a server.
 func New(o Options) (*Server, error) {

@@ -19,15 +19,16 @@ import (
 //
 // Each batch has a number, from 1. The session holds for each number whether it is in flight (taken, not
 // yet durable), answered, or unknown. Answered numbers up to done are one number, those beyond it a
-// set, which is small: a client sends numbers in order and at most InFlightMax without an answer.
+// set, which is small: a client sends numbers in order and at most InFlightMax without an answer. The first
+// number that comes says where they begin: after a restart of this server a client goes on with the first
+// one that it has no answer for.
 //
 // The way of a batch: begin (it is in flight, or had come before) → the recorder → finished (its Done was
 // called) → the acknowledging goroutine waits until it is durable → answered.
 type session struct {
 	server *Server
 	id     string
-	name   string
-	format string
+	source Source
 
 	finished  chan finished // has room for all in flight: Done must not block
 	forgotten chan struct{} // closed: the server has forgotten the session
@@ -42,10 +43,13 @@ type session struct {
 	closing  chan struct{} // its input is being closed until this is; nil: it is not
 	conn     *connection   // that gets the answers; nil: none
 	inFlight map[uint64]struct{}
+	begun    bool   // a batch has come
+	highest  uint64 // number that has come before the end
 	done     uint64
 	beyond   map[uint64]struct{}
 	refused  map[uint64]protocol.Refused // of the answered ones
-	ended    bool                        // the client has said so
+	ended    bool                        // the client has said so, or the recording has it all
+	hurried  bool                        // a finite source that waits no longer than any other
 	shut     bool                        // the server takes no more
 	left     time.Time                   // when its connection was lost
 	running  bool                        // the acknowledging goroutine is there
@@ -78,7 +82,7 @@ func (s *Server) session(c *connection, h *protocol.Hello) (*session, error) {
 			return nil, &protocol.Refused{Code: protocol.CodeBusy, Reason: fmt.Sprintf("%d sources are connected, the most that the server takes", s.o.SessionsMax)}
 		}
 		se = &session{
-			server: s, id: h.Session, name: h.Source, format: h.Format, lines: probe.NewLines(h.Source),
+			server: s, id: h.Session, source: Source{h.Source, h.Format, h.Session, h.Finite}, lines: probe.NewLines(h.Source),
 			finished: make(chan finished, s.o.InFlightMax), forgotten: make(chan struct{}), changed: make(chan struct{}),
 			inFlight: map[uint64]struct{}{}, beyond: map[uint64]struct{}{}, refused: map[uint64]protocol.Refused{},
 		}
@@ -140,11 +144,17 @@ func (se *session) attach(c *connection) error {
 		old.finish(&protocol.Refused{Code: protocol.CodeBusy, Reason: "the source has connected anew"})
 	}
 	if se.input == nil && !se.ended {
-		input, err := se.server.o.Recorder.Open(c.ctx, se.name, se.format, se.id)
-		if err != nil {
-			return fmt.Errorf("open the source %q: %w", se.name, err)
+		source := se.source
+		source.Finite = source.Finite && !se.hurried
+		input, err := se.server.o.Recorder.Open(c.ctx, source)
+		switch {
+		case errors.Is(err, ErrEnded):
+			se.ended = true // each batch is told so
+		case err != nil:
+			return fmt.Errorf("open the source %q: %w", source.Name, err)
+		default:
+			se.input = input
 		}
-		se.input = input
 	}
 	se.conn = c
 	if !se.running {
@@ -187,13 +197,14 @@ func (se *session) closeInput() {
 		return
 	}
 	closing = make(chan struct{})
+	ended := se.ended && !se.missing()
 	se.input, se.closing = nil, closing
 	se.notify()
 	se.mu.Unlock()
 
 	// Without the lock: the recorder takes its time, and answers go on meanwhile.
-	if err := input.Close(); err != nil {
-		se.server.o.Log.Warn("closing a source failed", "source", se.name, "error", err)
+	if err := input.Close(ended); err != nil {
+		se.server.o.Log.Warn("closing a source failed", "source", se.source.Name, "error", err)
 	}
 	se.mu.Lock()
 	se.closing = nil
@@ -208,6 +219,24 @@ func (se *session) shutDown() {
 	se.shut = true
 	se.mu.Unlock()
 	se.closeInput()
+}
+
+// missing says whether a batch before the last one has no answer, and none to come. The caller holds the lock.
+func (se *session) missing() bool {
+	return se.begun && se.done+uint64(len(se.beyond)+len(se.inFlight)) < se.highest
+}
+
+// hurry tells the recorder that the client of a finite source has no room for more without answers.
+func (se *session) hurry(ctx context.Context) error {
+	se.mu.Lock()
+	input := se.input
+	if !se.source.Finite || se.hurried || input == nil {
+		se.mu.Unlock()
+		return nil
+	}
+	se.hurried = true
+	se.mu.Unlock()
+	return input.Hurry(ctx)
 }
 
 // notify wakes all who wait for a change. The caller holds the lock.
@@ -242,10 +271,23 @@ func (se *session) waitAnswered(ctx context.Context) error {
 // what is to be said to that, if anything yet. It waits while too many are in flight.
 func (se *session) begin(ctx context.Context, number uint64) (input Input, answer []byte, err error) {
 	se.mu.Lock()
+	if !se.begun {
+		se.begun = true
+		se.done = number - 1 // those had their answers before this server began
+	}
+	if !se.ended {
+		se.highest = max(se.highest, number)
+	}
 	again, answer := se.known(number)
+	full := len(se.inFlight) >= se.server.o.InFlightMax
 	se.mu.Unlock()
 	if again {
 		return nil, answer, nil
+	}
+	if full {
+		if err := se.hurry(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := se.wait(ctx, func() bool { return len(se.inFlight) < se.server.o.InFlightMax }); err != nil {
 		return nil, nil, err
@@ -253,9 +295,10 @@ func (se *session) begin(ctx context.Context, number uint64) (input Input, answe
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	switch {
-	case se.ended:
-		return nil, nil, &protocol.Refused{Number: number, Code: protocol.CodeMalformed, Reason: "a batch after the end of its source"}
+	case se.ended && number > se.highest:
+		return nil, nil, &protocol.Refused{Number: number, Code: protocol.CodeEnded, Reason: "a batch after the end of its source: the recording has the source already, to its end"}
 	case se.input == nil:
+		se.ended = false // one before the end, which was refused: the source goes on
 		return nil, nil, &protocol.Refused{Number: number, Code: protocol.CodeClosing, Reason: "the server takes no more"}
 	case len(se.beyond) >= 4*se.server.o.InFlightMax:
 		return nil, nil, &protocol.Refused{Code: protocol.CodeMalformed, Reason: fmt.Sprintf("batch %d is missing, and %d later ones have come: numbers are dense", se.done+1, len(se.beyond))}
@@ -337,7 +380,7 @@ func (se *session) acknowledgeOne(f finished) {
 			}
 			se.answered(f.number)
 		}
-		se.server.o.Log.Warn("batch refused", "source", se.name, "batch", f.number, "code", r.Code.String(), "reason", r.Reason)
+		se.server.o.Log.Warn("batch refused", "source", se.source.Name, "batch", f.number, "code", r.Code.String(), "reason", r.Reason)
 		frame = r.Append(nil)
 	}
 	conn := se.conn
@@ -447,11 +490,21 @@ func (p *parts) oneLess() {
 	}
 }
 
-// end ends the source: its answer comes when all its batches have theirs.
+// end ends the source: its answer comes when all its batches have theirs. Where one of them is to come again, the
+// source has not ended.
 func (se *session) end(ctx context.Context) error {
 	se.mu.Lock()
 	se.ended = true
 	se.mu.Unlock()
 	se.closeInput()
-	return se.waitAnswered(ctx)
+	if err := se.waitAnswered(ctx); err != nil {
+		return err
+	}
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	if se.missing() {
+		se.ended = false
+		return &protocol.Refused{Code: protocol.CodeBusy, Reason: "a batch of the source was refused: it has to come again before the end"}
+	}
+	return nil
 }

@@ -48,8 +48,10 @@ type Recorder struct {
 
 	Duplicates int // events that came again
 	Rejects    []source.Rejected
-	Opened     []string // name/format/session
+	Opened     []string // name/format/session, finite
 	Closes     int
+	Ends       int // of the closes, those with everything there
+	Hurries    int
 }
 
 // New makes a recorder, which lasts as long as the test.
@@ -133,13 +135,17 @@ func (r *Recorder) releaseDones() {
 }
 
 // Open is what the server calls.
-func (r *Recorder) Open(_ context.Context, name, format, session string) (server.Input, error) {
+func (r *Recorder) Open(_ context.Context, s server.Source) (server.Input, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.OpenErr != nil {
 		return nil, r.OpenErr
 	}
-	r.Opened = append(r.Opened, name+"/"+format+"/"+session)
+	opened := s.Name + "/" + s.Format + "/" + s.Session
+	if s.Finite {
+		opened += ", finite"
+	}
+	r.Opened = append(r.Opened, opened)
 	return &input{r}, nil
 }
 
@@ -188,8 +194,19 @@ func (in *input) WaitDurable(ctx context.Context, last event.ID) error {
 	}
 }
 
-func (in *input) Close() error {
-	in.r.Set(func() { in.r.Closes++ })
+// Hurry lets Dones come that are held.
+func (in *input) Hurry(context.Context) error {
+	in.r.Set(func() { in.r.Hurries++ })
+	in.r.releaseDones()
+	return nil
+}
+
+func (in *input) Close(ended bool) error {
+	in.r.Set(func() {
+		if in.r.Closes++; ended {
+			in.r.Ends++
+		}
+	})
 	in.r.releaseDones()
 	if f := in.r.OnClose; f != nil {
 		f()
