@@ -105,8 +105,31 @@ func TestASourceThatMarksStartsNeedNotWaitForOthers(t *testing.T) {
 	r.expect("m#1 m#2")
 	r.add(1, 0, "v#1 start -", "w#1 start -")
 	r.expect("m#1 m#2 w#1")
+	r.add(1, 0, "m#3 spawn go child=u", "u#1 call work") // it does not keep its word; what is there is used all the same
+	r.expect("m#1 m#2 w#1 m#3 u#1")
+	if got := r.k.tell(r.k.results[4]); !strings.HasPrefix(got, "m#3 ") {
+		t.Errorf("the parent of u#1: %s", got)
+	}
 	r.Finish()
-	r.expect("m#1 m#2 w#1 v#1")
+	r.expect("m#1 m#2 w#1 m#3 u#1 v#1")
+}
+
+func TestASourceWhoseSpawnsAreKnownWaitsForThoseOnly(t *testing.T) {
+	r := newRig(t, Options{})
+	r.Open(1, true)
+	name, err := r.table.Name("w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Spawns(1, map[wire.Name]struct{}{name: {}})
+	r.add(1, 0, "m#1 call main", "w#1 call work")
+	r.expect("m#1")
+	r.add(1, 0, "m#2 spawn go child=w")
+	r.expect("m#1 m#2 w#1")
+	if got := r.k.tell(r.k.results[2]); !strings.HasPrefix(got, "m#2 ") {
+		t.Errorf("a spawn names the stream all the same: that is its parent, but it has %s", got)
+	}
+	r.Finish()
 }
 
 // "counted in event time against the highest event time seen of all sources (an idle source does not hold it up)"

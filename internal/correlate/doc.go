@@ -54,7 +54,8 @@
 // seems to be later than its receive, by no more than the lateness, can be the one.
 //
 // Any first event may turn out to be spawned, also one that is no start: so it waits for a spawn, and a stream that nobody
-// spawned begins late by the lateness. [Correlator.MarksStarts] spares sources that always mark starts that wait.
+// spawned begins late by the lateness. [Correlator.MarksStarts] spares sources that always mark starts that wait, and [Correlator.Spawns] those whose spawns are all
+// known before.
 //
 // # Readings
 //

@@ -90,10 +90,22 @@ func (c *Correlator) gather(src *source, s *stream, b *wire.Batch, r *wire.Recor
 // gatherSpawn finds the spawn of a stream that begins. Only a start has to have one, but any other first event
 // may: it waits, too.
 func (c *Correlator) gatherSpawn(src *source, s *stream, b *wire.Batch, r *wire.Record) bool {
-	if src.marksStarts && r.Seq == 1 && r.Kind != event.KindStart && r.Kind != event.KindGap {
-		return true
+	k := src.token(endSpawn, uint64(s.name), 0)
+	if r.Seq == 1 && r.Kind != event.KindStart && r.Kind != event.KindGap && src.surelyNotSpawned(s.name) {
+		if i := c.ends.at(k); i < 0 || !c.ends.young.all[i].open() {
+			return true
+		}
 	}
-	return c.meetEnd(src, s, b, r, meetSpawn, src.token(endSpawn, uint64(s.name), 0))
+	return c.meetEnd(src, s, b, r, meetSpawn, k)
+}
+
+// surelyNotSpawned says that no spawn of that stream is to be waited for, if it does not begin with a start.
+func (src *source) surelyNotSpawned(name wire.Name) bool {
+	if src.spawned == nil {
+		return src.marksStarts
+	}
+	_, spawned := src.spawned[name]
+	return !spawned
 }
 
 // gatherMessage finds the send of a receive, or the close: "a send and its receive meet by (key, ordinal), else

@@ -11,10 +11,12 @@ import (
 	"io"
 	"os"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/source/detect"
 	"github.com/pastcone/pastcone/internal/source/gotrace"
 	"github.com/pastcone/pastcone/internal/source/ndjson"
+	"github.com/pastcone/pastcone/internal/wire"
 )
 
 // StandardInput is the name that stands for the standard input.
@@ -118,6 +120,57 @@ func (f *File) Read(ctx context.Context, o Options, sink source.Sink) (Summary, 
 	}
 	return s, err
 }
+
+// MarksStarts says that in this format every stream that was spawned begins with a start.
+func (f *File) MarksStarts() bool { return f.input.Format == detect.GoTrace }
+
+// SpawnedMax is how many streams Spawned lists at the most.
+const SpawnedMax = 1 << 20
+
+// Spawned reads a file of event lines once more, and gives every stream that one of its spawns names. The correlator then
+// knows that the others were not spawned, and need not wait to the end of the file to find out. It gives nil when that
+// can not be known: of the standard input, which is read once only, and of a file with over SpawnedMax of them. Names are interned
+// in table.
+func (f *File) Spawned(ctx context.Context, table *wire.Table) (map[wire.Name]struct{}, error) {
+	if f.name == StandardInput || f.input.Format != detect.EventLines {
+		return nil, nil
+	}
+	again, err := Open(f.name)
+	if err != nil {
+		return nil, err
+	}
+	defer again.Close()
+	all := &spawned{table: table, names: map[wire.Name]struct{}{}}
+	_, err = ndjson.Read(ctx, again.input, f.name, ndjson.Options{}, all)
+	if errors.Is(err, errTooMany) {
+		return nil, nil
+	}
+	return all.names, err
+}
+
+// spawned is a sink that collects the streams which spawns name.
+type spawned struct {
+	table *wire.Table
+	names map[wire.Name]struct{}
+}
+
+var errTooMany = errors.New("too many streams")
+
+func (s *spawned) Table() *wire.Table { return s.table }
+
+func (s *spawned) Push(_ context.Context, b *wire.Batch) error {
+	for i := range b.Records {
+		if r := &b.Records[i]; r.Kind == event.KindSpawn && r.Child != 0 {
+			if s.names[r.Child] = struct{}{}; len(s.names) > SpawnedMax {
+				return errTooMany
+			}
+		}
+	}
+	return nil
+}
+
+// Reject leaves out what can not be read: the reading that counts reports it.
+func (s *spawned) Reject(source.Rejected) error { return nil }
 
 // Sum gives the SHA-256 of a file's content; the standard input has none.
 func Sum(ctx context.Context, name string) ([]byte, error) {
