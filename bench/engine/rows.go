@@ -144,7 +144,7 @@ var rows = []row{
 
 	{section: "Parts", what: "ring hand-off, 4 producers, chunks of 256 filled and read, an event", key: "ring ns", unit: perEvent, bound: below, limit: 10, against: "channel ns", name: "Go channel"},
 	{what: "Go channel, 4 producers, an event at a time", key: "channel ns", unit: perEvent},
-	{what: "correlator alone, an event", key: "correlate ns", unit: perEvent, bound: below, limit: 25},
+	{what: "correlator alone, processor time an event", key: "correlate ns", unit: perEvent, bound: below, limit: 25},
 	{what: "baseline: ring → store without the correlator", key: "baseline events/s", unit: rate},
 	{what: "share of the baseline with the correlator", over: [2]string{"events/s", "baseline events/s"}, unit: times},
 	{what: "an intake worker (check, redact), while it works", key: "intake events/s a worker", unit: rate},
@@ -154,9 +154,11 @@ var rows = []row{
 
 	{section: "Sources", what: "event lines, file → durable", key: "lines/s", unit: rate, bound: atLeast, limit: 1e6},
 	{what: "event lines, reader alone", key: "lines/s, reader alone", unit: rate},
+	{what: "processor time a line, file → durable", key: "lines cpu ns", unit: perEvent},
 	{what: "bytes a line", key: "bytes a line", unit: small},
 	{what: "Go trace, share of the bare x/exp/trace reader's speed", key: "trace share", unit: percent, bound: atLeast, limit: 60},
 	{what: "Go trace events/s, read", key: "trace events/s", unit: rate, against: "trace bare events/s", name: "x/exp/trace"},
+	{what: "Go trace, processor time an event (two goroutines: reading, building)", key: "trace cpu ns", unit: perEvent, against: "trace bare cpu ns", name: "x/exp/trace"},
 	{what: "Go trace events/s, read → durable", key: "trace whole events/s", unit: rate},
 
 	{section: "References, in the same run", what: "Pebble, three indexes, events/s", key: "pebble events/s", unit: rate},

@@ -73,7 +73,7 @@ func lines(s settings) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	began = time.Now()
+	began, computed := time.Now(), processorTime()
 	in, err := r.Source(recorder.Spec{Name: "lines", Finite: true})
 	if err != nil {
 		return nil, err
@@ -85,6 +85,7 @@ func lines(s settings) (map[string]float64, error) {
 		return nil, err
 	}
 	got["lines/s"] = float64(s.Lines) / time.Since(began).Seconds()
+	got["lines cpu ns"] = float64((processorTime() - computed).Nanoseconds()) / float64(s.Lines)
 	if err := settled(r, s.Lines); err != nil {
 		return nil, err
 	}
@@ -138,9 +139,10 @@ func traces(s settings) (map[string]float64, error) {
 	traced(8000)
 	rt.Stop()
 	var bare, ours durations
+	var bareComputed, ourComputed time.Duration
 	events, produced := 0, 0
 	for range 5 {
-		began := time.Now()
+		began, computed := time.Now(), processorTime()
 		r, err := trace.NewReader(bytes.NewReader(text.Bytes()))
 		if err != nil {
 			return nil, err
@@ -156,12 +158,14 @@ func traces(s settings) (map[string]float64, error) {
 			return nil, err
 		}
 		bare = append(bare, time.Since(began))
-		began = time.Now()
+		bareComputed += processorTime() - computed
+		began, computed = time.Now(), processorTime()
 		sink := &nowhere{table: wire.NewTable(64 << 20)}
 		if _, err := gotrace.Read(context.Background(), bytes.NewReader(text.Bytes()), "bench.trace", gotrace.Options{}, sink); err != nil {
 			return nil, err
 		}
 		ours = append(ours, time.Since(began))
+		ourComputed += processorTime() - computed
 		produced = sink.events
 	}
 	dir := filepath.Join(s.Dir, "trace")
@@ -185,6 +189,8 @@ func traces(s settings) (map[string]float64, error) {
 	return map[string]float64{
 		"trace bare events/s":  float64(events) / bare.quantile(0.5).Seconds(),
 		"trace events/s":       float64(events) / ours.quantile(0.5).Seconds(),
+		"trace bare cpu ns":    float64(bareComputed.Nanoseconds()) / float64(5*events),
+		"trace cpu ns":         float64(ourComputed.Nanoseconds()) / float64(5*events),
 		"trace share":          100 * bare.quantile(0.5).Seconds() / ours.quantile(0.5).Seconds(),
 		"trace whole events/s": float64(events) / whole.Seconds(),
 		"trace produced":       float64(produced),

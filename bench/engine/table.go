@@ -73,7 +73,7 @@ func (t *table) line(r row) (string, bool) {
 	}
 	compared := ""
 	if other, _, _, ok := t.figures.of(r.against); ok && other > 0 && v > 0 {
-		if r.unit == rate {
+		if r.unit == rate || v > other {
 			compared = fmt.Sprintf("%.2g × %s", v/other, r.name)
 		} else {
 			compared = fmt.Sprintf("1/%.1f of %s", other/v, r.name)
