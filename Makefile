@@ -1,5 +1,5 @@
 # Every target is one command that also works by hand; nothing is hidden here.
-.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy bench mutation
+.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy bench mutation fuzz
 
 build: ## bin/pastcone
 	go build -o bin/pastcone ./cmd/pastcone
@@ -21,3 +21,15 @@ bench: ## every figure that the engine was promised to reach, in one table: minu
 
 test-performance: ## the same with a tenth of the events, once
 	go run ./bench/engine -quick
+
+test-layer2: ## pipeline, correlator and its judge, queries, and the whole flow
+	go test -count=1 ./internal/ring ./internal/pipeline ./internal/intake ./internal/correlate/... ./internal/oracle/... ./internal/query/... ./internal/recorder
+
+test-storage: ## the recording on disk: crashes, damage, recovery, readers beside a writer
+	go test -count=1 ./internal/store/... ./internal/wire
+
+test-load: ## what loads the flow and what makes it fail, at T1 to T5, with the race detector
+	go test -race -count=1 -run '^TestT[1-5]_|^TestSender_|^TestSource_|^TestServer_|Kill|Writers|Readers' ./internal/ring ./internal/pipeline ./internal/recorder ./internal/store ./internal/server ./client ./probe
+
+fuzz: ## every decoder and the query parser for a share of two minutes
+	go run ./acceptance -only fuzz

@@ -3,6 +3,7 @@
 //
 //	go run ./acceptance            all of it, under ten minutes on two cores
 //	go run ./acceptance -only unit one step of it (see -list)
+//	go run ./acceptance -only plan -ran LOG    the step plan, with the tests of a log of go test -json
 //
 // The steps, in order: format, vet, staticcheck, modules; unit and property tests with their coverage floors; the
 // same under the race detector for the packages where goroutines meet; whole-program tests as text scripts (testdata/*.txtar) on
@@ -32,11 +33,15 @@ type tally struct {
 	passed, failed, skipped int
 	skips                   []string
 	ran                     map[string]bool // the tests that passed, as package.Test/subtest
+	undone                  map[string]bool // those that were skipped or failed
 }
+
+func newTally() tally { return tally{ran: map[string]bool{}, undone: map[string]bool{}} }
 
 func main() {
 	only := flag.String("only", "", "run only these steps, comma-separated")
 	list := flag.Bool("list", false, "list the steps and stop")
+	log := flag.String("ran", "", "a log of go test -json: its tests count as run, so that the step plan can be tried alone")
 	flag.Parse()
 	steps := []step{
 		{"lint", "gofmt, go vet, staticcheck, module files", lint},
@@ -52,9 +57,18 @@ func main() {
 		}
 		return
 	}
-	t := tally{ran: map[string]bool{}}
+	t := newTally()
 	var broken []string
 	begin := time.Now()
+	if *log != "" {
+		f, err := os.Open(*log)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "acceptance:", err)
+			os.Exit(2)
+		}
+		read(&t, f)
+		f.Close()
+	}
 	for _, s := range steps {
 		if *only != "" && !strings.Contains(","+*only+",", ","+s.name+",") {
 			continue

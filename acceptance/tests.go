@@ -69,7 +69,7 @@ func race(t *tally) error {
 			there = append(there, p)
 		}
 	}
-	alone := tally{ran: map[string]bool{}} // the same tests as in unit: counted once
+	alone := newTally() // the same tests as in unit: counted once
 	err := goTest(&alone, nil, append([]string{"-race", "-short", "-timeout", testTimeout}, there...))
 	t.failed += alone.failed
 	return err
@@ -172,6 +172,7 @@ func read(t *tally, out io.Reader) (failed []string) {
 		case "skip":
 			if e.Test != "" {
 				t.skipped++
+				t.undone[name] = true
 				t.skips = append(t.skips, name+": "+strings.TrimSpace(strings.Join(said[name], " ")))
 			}
 		case "fail", "build-fail":
@@ -180,6 +181,7 @@ func read(t *tally, out io.Reader) (failed []string) {
 			}
 			bad[e.Package] = true
 			t.failed++
+			t.undone[name] = true
 			failed = append(failed, name)
 			fmt.Printf("   FAIL %s\n%s", name, strings.Join(said[name], ""))
 		}

@@ -13,4 +13,6 @@
 // An [Asker] asks, and gets answers line by line while they are found.
 //
 // Programs that record themselves use the package probe, which does all of this by itself.
+//
+// In the plan's words this is the way to the Ingestor and the QueryCoordinator from another process.
 package client

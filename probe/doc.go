@@ -43,4 +43,6 @@
 // Recording never blocks the program, unless it asks for that ([Wait]): when the buffers are full,
 // events are dropped and counted. Each takes its number in its stream along, so that the loss shows as
 // a gap in the recording.
+//
+// In the plan's words this is what feeds the Ingestor: the capture that a program does by itself.
 package probe

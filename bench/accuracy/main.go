@@ -13,6 +13,8 @@
 // it writes into data.request, which the correlator does not look at: right is an event whose
 // correlation's founder has the same one. Any other recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
 // input) is scored the same way.
+//
+// In the plan's words these are the correlation accuracy tests of the EventCorrelator.
 package main
 
 import (

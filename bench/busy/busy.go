@@ -7,6 +7,8 @@
 //   - 350 functions, so that a search for one has to look at many blocks;
 //   - a few deep requests, each of a hundred events: a root call, 49 calls inside it, and their returns. Their events lie a batch
 //     apart, among those of everybody else, so a chain of 50 crosses blocks.
+//
+// In the plan's words this makes the load of the performance tests of Layer 2.
 package busy
 
 import (

@@ -8,6 +8,8 @@
 // there exactly once, and what it is replaced with. The tests run on the edited file by way of the go
 // command's overlay, so the tree is never touched. A piece that is not found, or found twice, or an edit
 // that does not compile, is a failure too: the list has to be kept current with the code.
+//
+// In the plan's words this tests the tests of the EventCorrelator.
 package main
 
 import (

@@ -5,6 +5,8 @@
 // It serves the stages that see the payload of every event: the reader of event lines and intake. All
 // functions take the index to begin at in a text that may go on behind the value, so that a chunk
 // of lines needs no cutting first. UTF-8 is the caller's to check: it is cheaper for a whole chunk.
+//
+// In the plan's words this is a part of the Utils.
 package jsontext
 
 import (

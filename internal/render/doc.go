@@ -7,4 +7,6 @@
 //
 // The lines of JSON hold one object each, with names that stay (docs/json.md). Events in them are
 // event lines, as in event.AppendLine.
+//
+// In the plan's words this is how the QueryCoordinator's answers look.
 package render

@@ -7,6 +7,8 @@
 // program gives them. With [Program.Regroup] the events of a batch come stream by stream.
 //
 // The program begins two seconds after its first event, so that it is certain by then that nobody spawned its main stream.
+//
+// In the plan's words this makes the input of the EventCorrelator's performance tests.
 package shape
 
 import (

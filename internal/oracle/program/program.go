@@ -10,6 +10,8 @@
 //
 // With the events comes what their author meant by them, apart from any rule: which request or job
 // each one is for, and which send each receive really got.
+//
+// In the plan's words this makes the traced relationships that the EventCorrelator's accuracy is measured on.
 package program
 
 import (

@@ -5,6 +5,8 @@
 // It is what the property tests and the command that prints the accuracy have in common. A [Course] says
 // how a program's events come: in order or late, whole or with losses, in batches of which size. Every
 // decision is drawn from a [program.Chooser], so that a run can be repeated and shrunk.
+//
+// In the plan's words these are the accuracy tests of the EventCorrelator.
 package trial
 
 import (

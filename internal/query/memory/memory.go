@@ -3,6 +3,8 @@
 //
 // It prunes as sharply as can be, block by block and row by row: a query that asks for too little finds
 // less here than it should.
+//
+// In the plan's words this stands for DataAccess.
 package memory
 
 import (

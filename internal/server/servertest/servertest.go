@@ -1,5 +1,7 @@
 // Package servertest has a small flow to put behind a server, for tests of both ends of the protocol: it
 // records in memory, tells events that come twice, and lets the test say what is durable and when.
+//
+// In the plan's words this stands for everything behind the Ingestor.
 package servertest
 
 import (

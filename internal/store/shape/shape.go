@@ -4,6 +4,8 @@
 //
 // What it makes is what the correlator would: causes precede their effects, and an event's correlation
 // and position are those of its parent.
+//
+// In the plan's words this makes the input of DataAccess's performance tests.
 package shape
 
 import (
