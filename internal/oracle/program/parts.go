@@ -18,9 +18,8 @@ type city struct {
 	done          *channel // a context that is cancelled early
 	config, store *lock
 	mailboxes     []*channel
-	ticker        string // the name of the ticker's making
-	busy          int    // streams that may still hand out jobs
-	working       int    // workers that have not ended
+	busy          int // streams that may still hand out jobs
+	working       int // workers that have not ended
 }
 
 // main sets everything up, hands out jobs, waits, and closes what it has opened.
