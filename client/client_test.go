@@ -516,7 +516,7 @@ func TestAsker_Answers(t *testing.T) {
 }
 
 func TestAsker_TheServersDeadline(t *testing.T) {
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}, QueryTimeout: 20 * time.Millisecond})
+	address, _ := serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}, QueryTimeout: func() time.Duration { return 20 * time.Millisecond }})
 	ctx := within(t, 20*time.Second)
 	a, err := client.Ask(ctx, address)
 	if err != nil {

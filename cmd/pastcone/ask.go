@@ -12,6 +12,7 @@ import (
 
 	"github.com/pastcone/pastcone/client"
 	"github.com/pastcone/pastcone/internal/answer"
+	"github.com/pastcone/pastcone/internal/config"
 	"github.com/pastcone/pastcone/internal/query"
 	"github.com/pastcone/pastcone/internal/recorder"
 )
@@ -22,15 +23,24 @@ type asking struct {
 	q       answer.Question
 	server  string
 	timeout time.Duration
+	from    settings
 }
 
 func (a *asking) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.server, "server", "", "ask the server at this `ADDRESS` (HOST:PORT or unix:PATH), not a recording")
-	c.Flags().DurationVar(&a.timeout, "timeout", time.Minute, "give up after this time")
+	config.BindFlag(c.Flags(), "timeout", "query.deadline")
+	a.from.bind(c)
 }
 
 // ask asks the server, or the recording in dir.
 func (a *asking) ask(ctx context.Context, dir string) error {
+	if a.from.flags != nil {
+		set, err := a.from.load()
+		if err != nil {
+			return err
+		}
+		a.timeout, a.q.BytesMax = set.Query.Deadline, int64(set.Query.MemoryBytesMax)
+	}
 	a.q.JSON, a.q.Columns, a.q.Color = a.s.json, a.s.style.Width, a.s.style.Color
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()

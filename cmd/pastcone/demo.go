@@ -13,6 +13,7 @@ import (
 
 	"github.com/pastcone/pastcone/examples/checkout/checkout"
 	"github.com/pastcone/pastcone/internal/answer"
+	"github.com/pastcone/pastcone/internal/config"
 	"github.com/pastcone/pastcone/internal/recorder"
 	"github.com/pastcone/pastcone/internal/server"
 )
@@ -21,6 +22,7 @@ func newDemo(s *screen) *cobra.Command {
 	var requests, clients int
 	var seed uint64
 	var serviceOf string
+	var from settings
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Record a real service under load, and explain why one of its requests failed",
@@ -29,16 +31,20 @@ connections and an intermittent error), puts it under load, records what it does
 		Example: "  pastcone demo\n  pastcone demo --requests 20000 --seed 7",
 		Args:    arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			config := checkout.Config{Requests: requests, Clients: clients, Seed: seed, To: serviceOf, Wait: true}
+			load := checkout.Config{Requests: requests, Clients: clients, Seed: seed, To: serviceOf, Wait: true}
 			if serviceOf != "" {
-				summary, err := checkout.Run(c.Context(), config)
+				summary, err := checkout.Run(c.Context(), load)
 				if err != nil {
 					return err
 				}
 				fmt.Fprintln(s.out, summary)
 				return nil
 			}
-			return demo(c.Context(), s, config)
+			set, err := from.load()
+			if err != nil {
+				return err
+			}
+			return demo(c.Context(), s, load, set)
 		},
 	}
 	c.Flags().IntVar(&requests, "requests", 2500, "how many requests the load has")
@@ -46,13 +52,14 @@ connections and an intermittent error), puts it under load, records what it does
 	c.Flags().Uint64Var(&seed, "seed", 1, "what is ordered, and which calls are slow")
 	c.Flags().StringVar(&serviceOf, "service-of", "", "be the service, and record to the engine at this address")
 	_ = c.Flags().MarkHidden("service-of")
+	from.bind(c)
 	return c
 }
 
 // demoDrain bounds how long the engine may take to finish.
 const demoDrain = 30 * time.Second
 
-func demo(ctx context.Context, s *screen, config checkout.Config) (err error) {
+func demo(ctx context.Context, s *screen, load checkout.Config, set *config.Settings) (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -61,7 +68,7 @@ func demo(ctx context.Context, s *screen, config checkout.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	rec, err := recorder.Open(dir, recorder.Options{})
+	rec, err := recorder.Open(dir, recorder.FromSettings(set))
 	if err != nil {
 		return err
 	}
@@ -94,10 +101,10 @@ func demo(ctx context.Context, s *screen, config checkout.Config) (err error) {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
 
-	fmt.Fprintf(s.err, "recording a checkout service under load: %d requests of %d clients, to %s\n", config.Requests, config.Clients, dir)
+	fmt.Fprintf(s.err, "recording a checkout service under load: %d requests of %d clients, to %s\n", load.Requests, load.Clients, dir)
 	began := time.Now()
 	service := exec.CommandContext(ctx, self, "demo", "--service-of", address, // #nosec G204 -- ourselves
-		"--requests", fmt.Sprint(config.Requests), "--clients", fmt.Sprint(config.Clients), "--seed", fmt.Sprint(config.Seed))
+		"--requests", fmt.Sprint(load.Requests), "--clients", fmt.Sprint(load.Clients), "--seed", fmt.Sprint(load.Seed))
 	service.Stderr = s.err
 	said, err := service.Output()
 	if err != nil {
@@ -116,6 +123,6 @@ func demo(ctx context.Context, s *screen, config checkout.Config) (err error) {
 	books := rec.Books().All
 	fmt.Fprintf(s.err, "recorded %d events in %.1f s, all durable; now: why did the last request fail?\n\n", books.Stored, time.Since(began).Seconds())
 
-	a := &asking{s: s, q: answer.Question{Op: "why", Events: []string{"last:{ kind = error && background = false }"}}, timeout: time.Minute}
+	a := &asking{s: s, q: answer.Question{Op: "why", Events: []string{"last:{ kind = error && background = false }"}}, timeout: set.Query.Deadline}
 	return a.ask(ctx, dir)
 }

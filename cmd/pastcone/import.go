@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pastcone/pastcone/client"
+	"github.com/pastcone/pastcone/internal/config"
 	"github.com/pastcone/pastcone/internal/recorder"
 	"github.com/pastcone/pastcone/internal/render"
 	"github.com/pastcone/pastcone/internal/source"
@@ -24,6 +25,8 @@ type importing struct {
 	to     string
 	strict bool
 	again  bool
+	from   settings
+	set    *config.Settings
 }
 
 func newImport(s *screen) *cobra.Command {
@@ -41,7 +44,10 @@ goes on. The same file is not imported twice. An interrupt finishes what was rea
   producer | pastcone import -
   pastcone import --to 127.0.0.1:7071 events.ndjson`,
 		Args: arguments(1, -1),
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if m.set, err = m.from.load(); err != nil {
+				return err
+			}
 			if m.to != "" && m.out != "" {
 				return usagef("give -o or --to, not both")
 			}
@@ -55,11 +61,29 @@ goes on. The same file is not imported twice. An interrupt finishes what was rea
 	c.Flags().StringVar(&m.to, "to", "", "send to the server at this `ADDRESS` in place of recording here")
 	c.Flags().BoolVar(&m.strict, "strict", false, "stop at the first line that can not be used")
 	c.Flags().BoolVar(&m.again, "again", false, "import a file also if the recording, or the server, has it already")
+	m.from.bind(c)
 	return c
 }
 
-// importDrain bounds how long the end of an import may take.
+// importDrain bounds how long the end of an import may take that was not interrupted.
 const importDrain = 5 * time.Minute
+
+// ending gives the time in which an import must come to its end.
+func (m *importing) ending(ctx context.Context) (context.Context, context.CancelFunc) {
+	bound := importDrain
+	if ctx.Err() != nil {
+		bound = m.set.Drain.Deadline
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), bound)
+}
+
+// batchEvents gives how many events a source puts in a batch: what a file may, what suits the load where it is not one.
+func (m *importing) batchEvents(name string, rec *recorder.Recorder) func() int {
+	if name == file.StandardInput && rec != nil {
+		return rec.BatchEvents
+	}
+	return func() int { return m.set.Batch.EventsMax }
+}
 
 // record imports into a recording on this machine.
 func (m *importing) record(ctx context.Context, names []string) (err error) {
@@ -80,7 +104,7 @@ func (m *importing) record(ctx context.Context, names []string) (err error) {
 			return err
 		}
 	}
-	rec, err := recorder.Open(dir, recorder.Options{})
+	rec, err := recorder.Open(dir, recorder.FromSettings(m.set))
 	if err != nil {
 		return err
 	}
@@ -93,7 +117,7 @@ func (m *importing) record(ctx context.Context, names []string) (err error) {
 			}
 		}
 	}
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	within, cancel := m.ending(ctx)
 	defer cancel()
 	failed = append(failed, rec.Close(within))
 	if err := errors.Join(failed...); err != nil {
@@ -133,11 +157,11 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 	}
 	bar := render.NewProgress(m.s.err, m.s.progress, "importing "+name)
 	began := time.Now()
-	summary, err := f.Read(ctx, file.Options{Strict: m.strict, Progress: func(bytes, events, rejected int64) {
+	summary, err := f.Read(ctx, file.Options{Strict: m.strict, BatchEvents: m.batchEvents(name, rec), Progress: func(bytes, events, rejected int64) {
 		bar.Set(bytes, f.Size(), fmt.Sprintf("%d events, %.0f k/s, %d rejected", events, float64(events)/1e3/time.Since(began).Seconds(), rejected))
 	}}, reporting{in, m.s})
 	bar.End()
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	within, cancel := m.ending(ctx)
 	defer cancel()
 	closing := in.Close(within, err == nil)
 	if errors.Is(err, context.Canceled) {
@@ -193,14 +217,14 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 		return fmt.Errorf("the server at %s: %w", m.to, err)
 	}
 	bar := render.NewProgress(m.s.err, m.s.progress, "sending "+f.Name())
-	summary, err := f.Read(ctx, file.Options{Strict: m.strict, Progress: func(bytes, events, rejected int64) {
+	summary, err := f.Read(ctx, file.Options{Strict: m.strict, BatchEvents: m.batchEvents(f.Name(), nil), Progress: func(bytes, events, rejected int64) {
 		bar.Set(bytes, f.Size(), fmt.Sprintf("%d events, %d rejected", events, rejected))
 	}}, sender.Sink(func(r source.Rejected) error {
 		fmt.Fprintln(m.s.err, "rejected:", r.Error())
 		return nil
 	}))
 	bar.End()
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), importDrain)
+	within, cancel := m.ending(ctx)
 	defer cancel()
 	err = errors.Join(err, sender.Close(within))
 	if errors.Is(err, client.ErrEnded) {

@@ -42,10 +42,11 @@ type Question struct {
 	Reverse bool     `json:"reverse,omitempty"` // of find: newest first
 	All     bool     `json:"all,omitempty"`     // leave nothing out
 
-	Timeout time.Duration `json:"timeout,omitempty"` // ns; 0: the asker's deadline only
-	JSON    bool          `json:"json,omitempty"`
-	Columns int           `json:"columns,omitempty"` // of the asker's screen; 0: 100
-	Color   bool          `json:"color,omitempty"`
+	Timeout  time.Duration `json:"timeout,omitempty"` // ns; 0: the asker's deadline only
+	BytesMax int64         `json:"-"`                 // of groups, quantiles and sets; 0: query's default
+	JSON     bool          `json:"json,omitempty"`
+	Columns  int           `json:"columns,omitempty"` // of the asker's screen; 0: 100
+	Color    bool          `json:"color,omitempty"`
 	// Recording stands behind the commands that an answer suggests.
 	Recording string `json:"recording,omitempty"`
 }
@@ -62,6 +63,9 @@ const (
 	TextBytes   = 64 << 10
 	TimeoutMost = 10 * time.Minute
 )
+
+// causalShare is what part of the time for an answer each pass of a causal operator may take.
+const causalShare = 4
 
 // ErrQuestion says that a question is not one.
 var ErrQuestion = errors.New("not understood")
@@ -116,7 +120,11 @@ func Answer(ctx context.Context, r query.Reader, sources Sources, q *Question, w
 	a := &asked{
 		Question: q, ctx: ctx, r: r, w: w, sources: sources,
 		style: render.Style{Width: q.Columns, Color: q.Color, Recording: q.Recording, All: q.All},
-		o:     query.Options{Sources: sources.Names(), Descending: q.Reverse, HitsMax: q.Limit},
+		o:     query.Options{Sources: sources.Names(), Descending: q.Reverse, HitsMax: q.Limit, BytesMax: q.BytesMax},
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		// An answer has several passes of >> << > < at most, and some time must be left to say what was found.
+		a.o.CausalBudget = max(time.Until(deadline)/causalShare, time.Millisecond)
 	}
 	if len(sources) > 1 {
 		a.style.Sources = a.o.Sources
@@ -149,13 +157,18 @@ type asked struct {
 
 // event resolves the EVENT argument of that index.
 func (a *asked) event(i int) (event.ID, error) {
-	id, err := query.Resolve(a.ctx, a.r, a.Events[i], query.Options{Sources: a.o.Sources})
+	id, err := query.Resolve(a.ctx, a.r, a.Events[i], a.resolving())
 	var none *query.NoEventError
 	var several *query.AnswerError
 	if errors.As(err, &none) || errors.As(err, &several) {
 		return 0, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	return id, err
+}
+
+// resolving gives the options for finding one event.
+func (a *asked) resolving() query.Options {
+	return query.Options{Sources: a.o.Sources, BytesMax: a.o.BytesMax, CausalBudget: a.o.CausalBudget}
 }
 
 // show1 writes an answer in the form that was asked for.
@@ -169,22 +182,41 @@ func show1[T any](a *asked, v T, text, lines func(io.Writer, T, render.Style) er
 // why explains an event. Without one it explains the last error; if there is none, it suggests events to ask about.
 func (a *asked) why() error {
 	if len(a.Events) == 0 {
-		suggestions, err := query.Suggest(a.ctx, a.r, query.Options{Sources: a.o.Sources})
-		if err != nil {
-			return err
-		}
-		if len(suggestions) == 0 {
-			return fmt.Errorf("%w: nothing is recorded yet", ErrNoAnswer)
-		}
-		if suggestions[0].Reason != query.LastError {
-			return show1(a, suggestions, render.Suggest, render.SuggestJSON)
-		}
-		a.Events = []string{suggestions[0].Row.Event.ID.String()}
+		return a.whyLast()
 	}
 	id, err := a.event(0)
 	if err != nil {
 		return err
 	}
+	return a.whyOf(id)
+}
+
+// lastErrors are the errors that are asked about when none is named. One of a request or a job goes before one of the
+// background: that one is who somebody waited for.
+var lastErrors = [...]string{"last:{ kind = error && background = false }", "last:{ kind = error }"}
+
+// whyLast reads from the end only, until there is an error. All is read where there is none.
+func (a *asked) whyLast() error {
+	for _, last := range lastErrors {
+		id, err := query.Resolve(a.ctx, a.r, last, a.resolving())
+		var none *query.AnswerError
+		if err == nil {
+			return a.whyOf(id)
+		} else if !errors.As(err, &none) {
+			return err
+		}
+	}
+	suggestions, err := query.Suggest(a.ctx, a.r, a.resolving())
+	if err != nil {
+		return err
+	}
+	if len(suggestions) == 0 {
+		return fmt.Errorf("%w: nothing is recorded yet", ErrNoAnswer)
+	}
+	return show1(a, suggestions, render.Suggest, render.SuggestJSON)
+}
+
+func (a *asked) whyOf(id event.ID) error {
 	chain, err := query.Why(a.ctx, a.r, id, query.WhyOptions{DepthMax: a.Depth})
 	if err != nil {
 		return err
@@ -233,7 +265,7 @@ func (a *asked) show() error {
 }
 
 func (a *asked) stats() error {
-	statistics, err := query.Stats(a.ctx, a.r, query.Options{Sources: a.o.Sources})
+	statistics, err := query.Stats(a.ctx, a.r, a.resolving())
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ retain:
   age_max: 30d
   bytes_max: 500GB
 server:
-  listen: [ "127.0.0.1:9000", /run/pastcone.sock ]
+  listen: [ "127.0.0.1:9000", "unix:/run/pastcone.sock" ]
 intake:
   redact_keys:
     - built-in
@@ -133,7 +133,7 @@ query:
 	want.Correlate.Lateness = 250 * time.Millisecond
 	want.Store.SegmentBytesMax = 64 * MiB
 	want.Retain = Retain{30 * day, 500_000_000_000}
-	want.Server.Listen = []string{"127.0.0.1:9000", "/run/pastcone.sock"}
+	want.Server.Listen = []string{"127.0.0.1:9000", "unix:/run/pastcone.sock"}
 	want.Intake.RedactKeys = []string{"built-in", "(?i)passwort{1,3}"}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v\nwant %+v", s, want)
@@ -150,11 +150,12 @@ func TestConfig_AFileThatSetsNothingIsFine(t *testing.T) {
 
 func TestConfig_EnvironmentOverFileAndFlagsOverAll(t *testing.T) {
 	from := Sources{
-		File:  file(t, "batch:\n  events_min: 1\n  events_max: 100\n  flush_interval: 1ms\n"),
-		Env:   []string{"PASTCONE_BATCH_EVENTS_MAX=200", "PASTCONE_BATCH_FLUSH_INTERVAL=2ms", "HOME=/root"},
-		Flags: flags(t, "--batch-flush-interval", "3ms"),
+		File:  file(t, "batch:\n  events_min: 1\n  events_max: 100\n"),
+		Env:   []string{"PASTCONE_BATCH_EVENTS_MAX=200", "PASTCONE_DRAIN_DEADLINE=2ms", "HOME=/root"},
+		Flags: flags(t, "--drain-deadline", "3ms"),
 	}
-	expect(t, load(t, from).Batch, Batch{1, 200, 3 * time.Millisecond})
+	expect(t, load(t, from).Batch, Batch{1, 200})
+	expect(t, load(t, from).Drain, Drain{3 * time.Millisecond})
 }
 
 func TestConfig_ListsInEverySource(t *testing.T) {
@@ -287,11 +288,17 @@ func TestConfig_FlagsCanBeOfSomeSettingsAndShowTheirDefaults(t *testing.T) {
 	if strings.Contains(usage, "drain") {
 		t.Errorf("more flags than asked for:\n%s", usage)
 	}
-	if err := fs.Parse([]string{"--ring-overflow", "drop-newest", "--server-listen", "a:1", "--server-listen", "b:2"}); err != nil {
+	if err := fs.Parse([]string{"--ring-overflow", "drop-newest", "--server-listen", "127.0.0.1:1", "--server-listen", "127.0.0.1:2"}); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, fs.Lookup("ring-overflow").Value, "drop-newest")
-	expect(t, fs.Lookup("server-listen").Value, `["a:1", "b:2"]`)
+	expect(t, fs.Lookup("server-listen").Value, `["127.0.0.1:1", "127.0.0.1:2"]`)
+	fs = pflag.NewFlagSet("test", pflag.ContinueOnError)
+	BindFlag(fs, "listen", "server.listen")
+	if err := fs.Parse([]string{"--listen", "127.0.0.1:0"}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, load(t, Sources{Flags: fs}).Server.Listen, []string{"127.0.0.1:0"})
 	if new(flagValue).String() != "" {
 		t.Error("an empty value says something")
 	}
@@ -304,7 +311,8 @@ func TestConfig_ElementsOfListsAreChecked(t *testing.T) {
 		{"a long pattern", "PASTCONE_INTAKE_REDACT_KEYS=" + strings.Repeat("x", 2000), `it has 2000 characters, at most 256 are allowed`},
 		{"many patterns", "PASTCONE_INTAKE_REDACT_KEYS=" + strings.Repeat("x,", 99) + "x", `it has 100 elements, at most 32 are allowed`},
 		{"no address", "PASTCONE_SERVER_LISTEN=,", `element 1 (""): it is empty`},
-		{"neither address nor path", "PASTCONE_SERVER_LISTEN=here", `it is neither host:port nor a path with a /`},
+		{"neither address nor path", "PASTCONE_SERVER_LISTEN=here", `it is neither host:port nor unix:path`},
+		{"a path of nothing", "PASTCONE_SERVER_LISTEN=unix:", `the path of the socket is missing`},
 		{"no port", "PASTCONE_SERVER_LISTEN=127.0.0.1:99999", `its port must be from 0 to 65535`},
 		{"every interface", "PASTCONE_SERVER_LISTEN=:80", `it has no host: write 127.0.0.1:80`},
 	} {
@@ -415,7 +423,7 @@ func TestConfig_WhatIsShownReadsBackAsTheSame(t *testing.T) {
 
 func TestConfig_AFileMadeOfSettingsSetsThem(t *testing.T) {
 	s := Defaults()
-	s.Ring.Overflow, s.Retain.AgeMax, s.Server.Listen = OverflowDropNewest, 36*time.Hour, []string{"a:1", `/with "quotes", and \ more`}
+	s.Ring.Overflow, s.Retain.AgeMax, s.Server.Listen = OverflowDropNewest, 36*time.Hour, []string{"a:1", `unix:/with "quotes", and \ more`}
 	s.Intake.RedactKeys = nil
 	got := load(t, Sources{File: file(t, s.YAML())})
 	expect(t, got.Values(), s.Values())

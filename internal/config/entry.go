@@ -209,15 +209,18 @@ func checkPattern(text string) string {
 }
 
 func checkAddress(text string) string {
-	switch {
-	case text == "":
+	if text == "" {
 		return "it is empty"
-	case strings.ContainsRune(text, '/'):
-		return "" // the path of a unix socket
+	}
+	if path, unix := strings.CutPrefix(text, "unix:"); unix {
+		if path == "" {
+			return "the path of the socket is missing"
+		}
+		return ""
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return "it is neither host:port nor a path with a /"
+		return "it is neither host:port nor unix:path"
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return "its port must be from 0 to 65535"

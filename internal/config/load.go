@@ -231,12 +231,27 @@ func BindFlags(flags *pflag.FlagSet, keys ...string) {
 		if len(keys) > 0 && !contains(keys, e.key) {
 			continue
 		}
-		help := e.help
-		if e.isList {
-			help += " Can be given several times."
-		}
-		flags.Var(&flagValue{e: e}, e.flag(), help)
+		e.bind(flags, e.flag())
 	}
+}
+
+// BindFlag adds a flag for one setting under a name of its own, for a command in which it is the point. It panics on a key that
+// does not exist.
+func BindFlag(flags *pflag.FlagSet, name, key string) {
+	e := byKey[key]
+	if e == nil {
+		panic("config: no setting " + key)
+	}
+	e.bind(flags, name)
+}
+
+func (e *entry) bind(flags *pflag.FlagSet, name string) {
+	// A word in backquotes would be taken for the name of the value.
+	help := strings.ReplaceAll(strings.TrimSuffix(e.help, "."), "`", "")
+	if e.isList {
+		help += "; can be given several times"
+	}
+	flags.Var(&flagValue{e: e}, name, help)
 }
 
 func contains(keys []string, key string) bool {

@@ -33,9 +33,8 @@ const (
 
 // Batch is what sources put together.
 type Batch struct {
-	EventsMin     int
-	EventsMax     int
-	FlushInterval time.Duration
+	EventsMin int
+	EventsMax int
 }
 
 // Workers are the bounds of a pool.

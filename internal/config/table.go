@@ -14,11 +14,9 @@ var table = []entry{
 		"What a full ring does: make the source wait, or drop and count."),
 
 	integer("batch.events_min", func(s *Settings) *int { return &s.Batch.EventsMin }, 16, 1, 1<<16, live,
-		"Events that a source puts in a batch when little happens."),
+		"Events, about, that a live source puts in a batch when little happens. What has come is handed over at once, however little it is."),
 	integer("batch.events_max", func(s *Settings) *int { return &s.Batch.EventsMax }, 4096, 1, 1<<16, live,
-		"Events that a source puts in a batch under load."),
-	duration("batch.flush_interval", func(s *Settings) *time.Duration { return &s.Batch.FlushInterval }, 5*time.Millisecond, 100*time.Microsecond, time.Minute, live,
-		"A batch that is not full is handed over when its first event is so old."),
+		"Events, about, that a source puts in a batch under load, and that the import of a file puts in one."),
 
 	integer("intake.workers_min", func(s *Settings) *int { return &s.Intake.WorkersMin }, 1, 1, 256, live,
 		"Workers before the correlator, at least."),
@@ -72,7 +70,7 @@ var table = []entry{
 		"What one query may hold of groups, quantiles and sets."),
 
 	list("server.listen", func(s *Settings) *[]string { return &s.Server.Listen }, []string{"127.0.0.1:7071"}, 16, fixed, checkAddress,
-		"Where the server listens: host:port on loopback, or the path of a unix socket."),
+		"Where the server listens: host:port on loopback, or unix:path."),
 
 	duration("drain.deadline", func(s *Settings) *time.Duration { return &s.Drain.Deadline }, 30*time.Second, 0, 24*time.Hour, live,
 		"At a stop, what was accepted is finished within this time; what is left then is counted."),

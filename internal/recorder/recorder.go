@@ -56,6 +56,8 @@ type Options struct {
 	DataBytesMax       int               // a longer payload is cut; 0: intake's default
 	RejectsBytesMax    int64             // the rejects file; 16 MiB
 	LettersBytesMax    int64             // the dead-letter file; 64 MiB
+	QueryBytesMax      int64             // memory of an answer; 0: query's default
+	QueryTimeout       time.Duration     // of an answer over the protocol; a minute
 	Store              store.Options
 	Log                *slog.Logger
 }
@@ -86,6 +88,9 @@ func (o *Options) complete() {
 	}
 	if o.LettersBytesMax == 0 {
 		o.LettersBytesMax = 64 << 20
+	}
+	if o.QueryTimeout == 0 {
+		o.QueryTimeout = time.Minute
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -125,6 +130,8 @@ type Recorder struct {
 	writing *pipeline.Pool[*wire.Block]
 	stop    context.CancelFunc // gives up what has not been drained
 
+	queryBytesMax, queryTimeout atomic.Int64
+
 	correlator atomic.Pointer[correlate.Correlator]
 	correlated atomic.Uint64
 	gaps       atomic.Uint64
@@ -153,6 +160,8 @@ func Open(dir string, o Options) (r *Recorder, err error) {
 		return nil, err
 	}
 	r = &Recorder{o: o, dir: dir, log: o.Log, store: w, inputs: map[wire.SourceID]*Input{}, committed: make(chan struct{})}
+	r.queryBytesMax.Store(o.QueryBytesMax)
+	r.queryTimeout.Store(int64(o.QueryTimeout))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())

@@ -22,7 +22,8 @@ const sessionCloseWait = 30 * time.Second
 
 // ServerOptions gives what a server needs to take events into this recorder, and to answer from its recording.
 func (r *Recorder) ServerOptions() server.Options {
-	return server.Options{Recorder: sessions{r}, Answerer: answers{r}, Check: intake.CheckText, Log: r.log}
+	return server.Options{Recorder: sessions{r}, Answerer: answers{r}, Check: intake.CheckText, Log: r.log,
+		QueryTimeout: func() time.Duration { return time.Duration(r.queryTimeout.Load()) }}
 }
 
 // sessions opens the inputs of the server's sources.
@@ -73,6 +74,7 @@ func (a answers) Answer(ctx context.Context, op string, args json.RawMessage, w 
 		}
 		q.Op = op
 	}
+	q.BytesMax = a.r.queryBytesMax.Load() // whatever the asker says
 	snapshot := a.r.Snapshot()
 	defer snapshot.Close()
 	lines := &lineWriter{text: !q.JSON, to: w}

@@ -309,7 +309,7 @@ func (c *connection) ask(q protocol.Query) {
 		refuse("this server answers no questions")
 		return
 	}
-	timeout := o.QueryTimeout
+	timeout := o.QueryTimeout()
 	if q.DeadlineMs > 0 {
 		timeout = min(timeout, time.Duration(q.DeadlineMs)*time.Millisecond) // #nosec G115 -- at most DeadlineMsMax
 	}

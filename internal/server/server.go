@@ -66,8 +66,9 @@ type Options struct {
 	IdleTimeout   time.Duration // between frames; default 10 min
 	ReadTimeout   time.Duration // from the first byte of a frame to its last, and for the hello; default 30 s
 	WriteTimeout  time.Duration // for a client to take a frame; default 30 s
-	QueryTimeout  time.Duration // the longest time for an answer; default 60 s
 	SessionLinger time.Duration // how long a source without a connection is taken to come back; default 60 s
+
+	QueryTimeout func() time.Duration // gives the longest time for an answer, which can change; default 60 s
 }
 
 func (o *Options) complete() error {
@@ -97,7 +98,6 @@ func (o *Options) complete() error {
 		{"IdleTimeout", &o.IdleTimeout, 10 * time.Minute},
 		{"ReadTimeout", &o.ReadTimeout, 30 * time.Second},
 		{"WriteTimeout", &o.WriteTimeout, 30 * time.Second},
-		{"QueryTimeout", &o.QueryTimeout, time.Minute},
 		{"SessionLinger", &o.SessionLinger, time.Minute},
 	} {
 		if *f.value == 0 {
@@ -106,6 +106,9 @@ func (o *Options) complete() error {
 		if *f.value < time.Millisecond {
 			return fmt.Errorf("server: %s is %v: it must be at least 1ms", f.name, *f.value)
 		}
+	}
+	if o.QueryTimeout == nil {
+		o.QueryTimeout = func() time.Duration { return time.Minute }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -458,7 +458,7 @@ func TestConnection_Bounds(t *testing.T) {
 		p.want("nothing came for too long")
 	})
 	t.Run("a client that does not read", func(t *testing.T) {
-		s, address := begin(t, Options{Answerer: servertest.Answerer{}, WriteTimeout: 50 * time.Millisecond, QueryTimeout: 20 * time.Second})
+		s, address := begin(t, Options{Answerer: servertest.Answerer{}, WriteTimeout: 50 * time.Millisecond, QueryTimeout: func() time.Duration { return 20 * time.Second }})
 		p := connect(t, address)
 		p.send((&protocol.Hello{Version: 1}).Append(nil))
 		p.send((&protocol.Query{ID: 1, Op: "count", Args: []byte("100000000")}).Append(nil))

@@ -24,8 +24,9 @@ const StandardInput = "-"
 
 // Options say how to read.
 type Options struct {
-	Strict   bool                                // stop at the first input that can not be used
-	Progress func(bytes, events, rejected int64) // called now and then; must not block
+	BatchEvents func() int                          // gives how many events a batch shall hold, about; nil: the readers' own
+	Strict      bool                                // stop at the first input that can not be used
+	Progress    func(bytes, events, rejected int64) // called now and then; must not block
 }
 
 // Summary says what was read.
@@ -103,13 +104,18 @@ func (f *File) Read(ctx context.Context, o Options, sink source.Sink) (Summary, 
 	case detect.EventLines:
 		var stats ndjson.Stats
 		stats, err = ndjson.Read(ctx, f.input, f.name, ndjson.Options{
-			Strict: o.Strict, Progress: func(s ndjson.Stats) { progress(s.Events, s.Rejected) },
+			Strict: o.Strict, ChunkEvents: o.BatchEvents, Progress: func(s ndjson.Stats) { progress(s.Events, s.Rejected) },
 		}, sink)
 		progress(stats.Events, stats.Rejected)
 	case detect.GoTrace:
 		var stats gotrace.Stats
+		batch := 0
+		if o.BatchEvents != nil {
+			batch = min(max(o.BatchEvents(), 1), gotrace.BatchEventsMax)
+		}
 		stats, err = gotrace.Read(ctx, f.input, f.name, gotrace.Options{
-			Progress: func(s gotrace.Stats) { progress(s.Events, 0) },
+			BatchEvents: batch,
+			Progress:    func(s gotrace.Stats) { progress(s.Events, 0) },
 		}, sink)
 		progress(stats.Events, 0)
 		if err == nil && !stats.WallClock {

@@ -23,6 +23,10 @@ const (
 
 	// RejectRawBytesMax bounds what is kept of a rejected line.
 	RejectRawBytesMax = 4096
+
+	// With ChunkEvents an event is taken for so many bytes, and a chunk has at least so many.
+	eventBytesAbout = 64
+	chunkBytesLeast = 4 << 10
 )
 
 // Options say how to read. The zero Options are fine.
@@ -30,6 +34,7 @@ type Options struct {
 	Workers      int         // decoders at work at once; 0: one a CPU
 	ChunkBytes   int         // what one decoder gets at a time; 0: ChunkBytesDefault
 	LineBytesMax int         // a longer line is rejected; 0: LineBytesMaxDefault
+	ChunkEvents  func() int  // in place of ChunkBytes: asked before each chunk how many events it shall hold, about
 	Strict       bool        // stop at the first line that is rejected
 	Progress     func(Stats) // called after each chunk, one call at a time; must not block
 }
@@ -154,6 +159,9 @@ func (r *reading) split(ctx context.Context, in io.Reader) {
 			r.splitErr = ctx.Err()
 			return
 		case c := <-r.free:
+			if r.o.ChunkEvents != nil {
+				s.chunkBytes = min(max(eventBytesAbout*r.o.ChunkEvents(), chunkBytesLeast), ChunkBytesMax)
+			}
 			err := s.next(c)
 			if len(c.text) > 0 {
 				r.inTurn <- c

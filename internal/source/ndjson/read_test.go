@@ -369,3 +369,25 @@ func TestFullTableRejectsWhatIsNew(t *testing.T) {
 		t.Error(c.rejected[0])
 	}
 }
+
+func TestChunksHoldAsManyEventsAsTheLoadAsksFor(t *testing.T) {
+	var text strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&text, `{"stream":"g1","seq":%d,"time":%d,"kind":"log"}`+"\n", i+1, i)
+	}
+	asked := 0
+	c := newCollector(t)
+	_, err := Read(context.Background(), strings.NewReader(text.String()), "x", Options{Workers: 1, ChunkEvents: func() int {
+		asked++
+		return map[bool]int{true: 1, false: 1000}[asked < 4] // little first, then much
+	}}, c)
+	if err != nil || len(c.events) != 4000 {
+		t.Fatalf("%d events: %v", len(c.events), err)
+	}
+	for i, n := range c.batches[:len(c.batches)-1] {
+		if small := i < 3; small != (n < 120) || n > 2000 {
+			t.Errorf("batch %d of %d has %d events", i, len(c.batches), n)
+			break
+		}
+	}
+}
