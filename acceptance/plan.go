@@ -22,7 +22,7 @@ var (
 	// planCount is a count that is met: `15 × internal/pipeline.^TestPipeline_`.
 	planCount = regexp.MustCompile(`^([0-9]+) × ([a-z0-9/]+)\.(\^.+)$`)
 	// planCommand is a command that measures: `make bench`, `go run ./bench/engine -quick`.
-	planCommand = regexp.MustCompile("^(?:make ([a-z0-9-]+)|go run \\./([a-z0-9/]+)).*$")
+	planCommand = regexp.MustCompile(`^(?:make ([a-z0-9-]+)|go run \./([a-z0-9/]+)).*$`)
 
 	codeSpan   = regexp.MustCompile("`([^`]+)`")
 	linkTarget = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
