@@ -82,6 +82,19 @@ func newRun(ctx context.Context, r Reader, q *Query, o Options) *run {
 	return x
 }
 
+// BlockCounter is what a [Reader] also offers when it can count its blocks without listing them.
+type BlockCounter interface {
+	// BlockCount gives the number of blocks that Blocks gives when nothing is pruned.
+	BlockCount() int
+}
+
+func blockCount(r Reader) int {
+	if c, ok := r.(BlockCounter); ok {
+		return c.BlockCount()
+	}
+	return len(r.Blocks(wire.Prune{}))
+}
+
 func (x *run) newestTime() (newest int64) {
 	for i, b := range x.r.Blocks(wire.Prune{}) {
 		if i == 0 || b.TimeMax > newest {
@@ -118,7 +131,7 @@ func (x *run) answer(yield func(*Hit) error) error {
 		return nil
 	}
 	infos := x.blocks(p.bound)
-	x.sum.Blocks = len(x.r.Blocks(wire.Prune{}))
+	x.sum.Blocks = blockCount(x.r)
 	x.sum.BlocksPruned = x.sum.Blocks - len(infos)
 	give := func(h *Hit) error {
 		x.sum.Given++

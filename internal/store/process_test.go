@@ -194,6 +194,9 @@ func TestReadersSeeWholeBlocksWhileItIsWritten(t *testing.T) {
 			}
 			last = end
 			next := first
+			if n, all := s.BlockCount(), len(s.Blocks(wire.Prune{})); n != all {
+				t.Errorf("%s: %d blocks counted, %d given", name, n, all)
+			}
 			for _, b := range s.Blocks(wire.Prune{}) {
 				if b.Base != next {
 					t.Errorf("%s: block %d behind %d", name, b.Base, next)

@@ -97,6 +97,23 @@ func (s *Snapshot) Blocks(p wire.Prune) []wire.BlockInfo {
 	return blocks
 }
 
+// BlockCount gives the number of blocks that Blocks gives when nothing is pruned.
+func (s *Snapshot) BlockCount() (n int) {
+	for seg := range s.segments {
+		for _, e := range seg.entries {
+			if e.rows > 0 {
+				n++
+			}
+		}
+	}
+	for _, h := range s.head {
+		if len(h.b.Rows) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func zoneOf(b *wire.Block) *headIndex {
 	x := &headIndex{timeMin: b.Rows[0].Time, timeMax: b.Rows[0].Time}
 	for i := range b.Rows {
