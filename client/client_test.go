@@ -585,6 +585,33 @@ func TestSender_OfAFiniteSource(t *testing.T) {
 	}
 }
 
+func TestSender_ThatLeavesDoesNotEndItsSource(t *testing.T) {
+	for name, finite := range map[string]bool{"a file that was interrupted": true, "a program that stops": false} {
+		t.Run(name, func(t *testing.T) {
+			r := servertest.New(t)
+			r.HoldDone = finite
+			address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, SessionLinger: time.Millisecond})
+			ctx := within(t, 20*time.Second)
+			o := client.SenderOptions{Session: "the-content-of-a-file", Finite: finite}
+			s := sender(t, address, o)
+			if err := errors.Join(s.Lines(ctx, []byte(line("g", 1))), s.Leave(ctx)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Lines(ctx, []byte(line("g", 2))); !errors.Is(err, client.ErrSenderClosed) {
+				t.Errorf("it takes more: %v", err)
+			}
+			servertest.Eventually(t, "its input is closed", func() bool { return r.Closed() == 1 })
+			s = sender(t, address, o)
+			if err := errors.Join(s.Lines(ctx, []byte(line("g", 2))), s.Close(ctx)); err != nil {
+				t.Fatal(err)
+			}
+			if r.Count() != 2 || r.Ends != 1 {
+				t.Errorf("%d events, ended %d times", r.Count(), r.Ends)
+			}
+		})
+	}
+}
+
 func TestSender_OfAFiniteSourceWithoutRoom(t *testing.T) {
 	r := servertest.New(t)
 	r.HoldDone = true

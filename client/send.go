@@ -76,6 +76,7 @@ type Sender struct {
 	number        uint64
 	sent          uint64 // number of the last batch that this connection has sent
 	ending        bool
+	leaving       bool
 	endSent       bool // on some connection
 	endSentBefore bool // on one before this: a batch after the end is one that the server has
 	ended         bool
@@ -406,11 +407,11 @@ func (s *Sender) give(ctx context.Context, k protocol.Kind, body func(dst []byte
 }
 
 func (s *Sender) hasRoom() bool {
-	return s.ending || len(s.pending) < s.window && s.bytes+protocol.FrameBytesMax <= s.o.PendingBytesMax
+	return s.ending || s.leaving || len(s.pending) < s.window && s.bytes+protocol.FrameBytesMax <= s.o.PendingBytesMax
 }
 
 func (s *Sender) giveLocked(k protocol.Kind, body func(dst []byte) ([]byte, error)) error {
-	if s.ending {
+	if s.ending || s.leaving {
 		return ErrSenderClosed
 	}
 	frame, err := body(protocol.BeginBatch(nil, k, s.number+1))
@@ -483,6 +484,19 @@ func (s *Sender) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(err, s.refused)
+}
+
+// Leave ends the sender and not its source, which can go on with another sender of the same session: it flushes, and takes
+// no more, whatever the error.
+func (s *Sender) Leave(ctx context.Context) error {
+	s.mu.Lock()
+	s.leaving, s.hurry = true, s.o.Finite
+	s.notify()
+	s.mu.Unlock()
+	err := s.Flush(ctx)
+	s.cancel()
+	<-s.over
+	return err
 }
 
 // Stats gives the counts up to now.

@@ -226,7 +226,15 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 	bar.End()
 	within, cancel := m.ending(ctx)
 	defer cancel()
-	err = errors.Join(err, sender.Close(within))
+	if err != nil { // the source has not ended: what is left of it can come later
+		leaving := sender.Leave(within)
+		if leaving == nil && errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("interrupted; %d events of it are durable at %s; the same command sends the rest", summary.Events, m.to)
+		}
+		err = errors.Join(err, leaving)
+	} else {
+		err = sender.Close(within)
+	}
 	if errors.Is(err, client.ErrEnded) {
 		m.say(f.Name(), file.Summary{Format: f.Format()}, "the server at "+m.to+" has it already; --again sends it all the same")
 		return nil
