@@ -124,6 +124,7 @@ type Status struct {
 	Correlator correlate.Stats  `json:"correlator"`
 	Restarts   uint64           `json:"correlator_restarts"`
 	Gaps       uint64           `json:"gaps"`
+	Stripped   uint64           `json:"stripped"` // events of which not everything could be written
 	Store      store.Stats      `json:"store"`
 	Durable    event.ID         `json:"durable"` // one more than the largest durable id
 	Correlated pipeline.Summary `json:"correlated_latency"`
@@ -136,7 +137,7 @@ type Status struct {
 func (r *Recorder) Status() Status {
 	s := Status{
 		Books: r.ledger.Books(), Intake: r.intake.Status(), Write: r.writing.Status(), Restarts: r.crashes.Load(),
-		Gaps: r.gaps.Load(), Store: r.store.Stats(), Durable: r.store.Durable(),
+		Gaps: r.gaps.Load(), Stripped: r.stripped.Load(), Store: r.store.Stats(), Durable: r.store.Durable(),
 		Correlated: r.latency.correlated.Summary(), Committed: r.latency.durable.Summary(),
 	}
 	if c := r.correlator.Load(); c != nil {

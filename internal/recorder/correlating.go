@@ -96,6 +96,9 @@ func (s *sequencer) guard(b *wire.Batch, f func()) {
 	f()
 }
 
+// restartWait bounds how long a new correlator waits for what the last one published.
+const restartWait = 10 * time.Second
+
 // start makes a correlator that goes on where the recording ends.
 func (s *sequencer) start() {
 	s.c = correlate.New(correlate.Options{
@@ -105,6 +108,14 @@ func (s *sequencer) start() {
 	s.r.correlator.Store(s.c)
 	for src, finite := range s.open {
 		s.c.Open(src, finite)
+	}
+	// The tails are those of what is durable: what is published must be that first, or it would seem lost.
+	if next := s.r.store.NextID(); next > 1 {
+		ctx, cancel := context.WithTimeout(s.ctx, restartWait)
+		defer cancel()
+		if err := s.r.store.WaitDurable(ctx, next-1); err != nil {
+			s.r.log.Error("what was published last is not durable, and its streams will seem to have lost it", "error", err)
+		}
 	}
 	s.r.store.Tails(func(t wire.Tail) bool {
 		s.c.Resume(t)

@@ -128,13 +128,15 @@ type Recorder struct {
 	seq     *sequencer
 	blocks  *ring.Ring[*wire.Block]
 	writing *pipeline.Pool[*wire.Block]
-	stop    context.CancelFunc // gives up what has not been drained
+	write   func(*wire.Block) error // the store's, but in tests
+	stop    context.CancelFunc      // gives up what has not been drained
 
 	queryBytesMax, queryTimeout atomic.Int64
 
 	correlator atomic.Pointer[correlate.Correlator]
 	correlated atomic.Uint64
 	gaps       atomic.Uint64
+	stripped   atomic.Uint64 // events of which not everything could be written
 	crashes    atomic.Uint64
 	latency    struct {
 		correlated, durable pipeline.Histogram // since an event was accepted; of a block, its oldest
@@ -195,11 +197,12 @@ func Open(dir string, o Options) (r *Recorder, err error) {
 
 // build makes the stages; none of them runs yet.
 func (r *Recorder) build(ctx context.Context) (err error) {
+	r.write = r.store.Write
 	r.blocks = ring.New[*wire.Block](writeQueueBlocks, ring.Block, nil)
 	r.writing, err = pipeline.NewPool(pipeline.Options[*wire.Block]{
 		Name: "write", Queue: r.blocks, Settings: r.o.Write, Log: r.log,
 		New: func() (pipeline.Stage[*wire.Block], error) {
-			return pipeline.StageFunc[*wire.Block](func(_ context.Context, b *wire.Block) error { return r.store.Write(b) }), nil
+			return pipeline.StageFunc[*wire.Block](func(_ context.Context, b *wire.Block) error { return r.write(b) }), nil
 		},
 		Count:  func(b *wire.Block) int { return len(b.Rows) },
 		Letter: r.letters, Encode: r.blockLines, GaveUp: r.blockGivenUp,
@@ -526,12 +529,6 @@ func (r *Recorder) blockLines(b *wire.Block, yield func([]byte) bool) {
 			return
 		}
 	}
-}
-
-// blockGivenUp hears of a block that could not be written in several tries. Its ids are given out and its rows published: without it
-// the log has a hole that nothing can fill, so the recorder stops taking events rather than lose some silently.
-func (r *Recorder) blockGivenUp(b *wire.Block, err error) {
-	r.fail(fmt.Errorf("events %d to %d could not be written: %w", b.Base, b.Base+event.ID(len(b.Rows))-1, err)) // #nosec G115 -- a count
 }
 
 // Fingerprint gives a source's fingerprint as the manifest keeps it.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -132,6 +133,34 @@ func (w *Writer) Write(b *wire.Block) error {
 	if first {
 		w.wakeCommitter()
 	}
+	return nil
+}
+
+// Replace puts another block, with the same ids, in the place of a published one that can not be written: Write has
+// panicked on it, again and again. The new one must then be given to Write. Snapshots that were taken before keep the old
+// one.
+func (w *Writer) Replace(old, b *wire.Block) error {
+	if err := checkBounds(b); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h, ok := w.byBlock[old]
+	switch {
+	case w.failed != nil:
+		return w.failed
+	case !ok || h.writing:
+		return fmt.Errorf("%w: block %d is not published, being written, or written already", ErrOrder, old.Base)
+	case b.Base != old.Base || len(b.Rows) != len(old.Rows):
+		return fmt.Errorf("%w: a block with ids %d to %d in place of one with %d to %d", ErrOrder,
+			b.Base, b.Base+event.ID(len(b.Rows)), old.Base, h.end()) // #nosec G115 -- a count
+	}
+	changed := &headBlock{b: b, bytes: blockBytes(b)}
+	head := slices.Clone(w.head) // snapshots have the old list
+	head[slices.Index(head, h)] = changed
+	delete(w.byBlock, old)
+	w.head, w.byBlock[b] = head, changed
+	w.headBytes += changed.bytes - h.bytes
 	return nil
 }
 
