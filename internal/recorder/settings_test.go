@@ -32,7 +32,6 @@ func otherValues(d config.Description) []string {
 // settingsWith gives the default settings with one that is not. What must not be beyond it moves along.
 func settingsWith(t *testing.T, key, value string) *config.Settings {
 	t.Helper()
-	s := config.Defaults()
 	companions := map[string]string{}
 	switch key {
 	case "ring.capacity_events", "batch.events_max":

@@ -39,7 +39,6 @@ type Generator struct {
 	at      int // the stream of the present run
 	source  wire.SourceID
 	scratch []byte
-	deck    []uint16
 }
 
 type stream struct {
@@ -64,7 +63,6 @@ type frame struct {
 type key struct {
 	name   wire.Name
 	sent   uint64
-	took   uint64
 	queued []message
 }
 
