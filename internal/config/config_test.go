@@ -330,8 +330,8 @@ func TestConfig_WhatContradictsIsRefused(t *testing.T) {
 		change func(*Settings)
 		want   string
 	}{
-		{func(s *Settings) { s.Batch.EventsMin = 5000 }, "batch.events_min is 5000: it must not be more than batch.events_max, which is 4096"},
-		{func(s *Settings) { s.Ring.CapacityEvents = 100 }, "batch.events_max is 4096: it must not be more than ring.capacity_events, which is 100"},
+		{func(s *Settings) { s.Batch.EventsMin = 5000 }, "batch.events_min is 5000: it must not be more than batch.events_max, which is 512"},
+		{func(s *Settings) { s.Ring.CapacityEvents = 100 }, "batch.events_max is 512: it must not be more than ring.capacity_events, which is 100"},
 		{func(s *Settings) { s.Intake.WorkersMax, s.Intake.WorkersMin = 2, 3 }, "intake.workers_min is 3: it must not be more than intake.workers_max, which is 2"},
 		{func(s *Settings) { s.Retry.BackoffMin = time.Second }, "retry.backoff_min is 1s: it must not be more than retry.backoff_max, which is 200ms"},
 		{func(s *Settings) { s.Retain.BytesMax = 10 * MiB }, "store.segment_bytes_max is 256MiB: it must not be more than retain.bytes_max, which is 10MiB"},
@@ -350,7 +350,7 @@ func TestConfig_AContradictionIsToldWithTheSourceOfEither(t *testing.T) {
 	got := refused(t, Sources{Env: []string{"PASTCONE_INTAKE_WORKERS_MIN=9"}})
 	expect(t, got, "[environment PASTCONE_INTAKE_WORKERS_MIN: intake.workers_min is 9: it must not be more than intake.workers_max, which is 4]")
 	got = refused(t, Sources{Env: []string{"PASTCONE_RING_CAPACITY_EVENTS=9"}})
-	expect(t, got, "[environment PASTCONE_RING_CAPACITY_EVENTS: batch.events_max is 4096: it must not be more than ring.capacity_events, which is 9]")
+	expect(t, got, "[environment PASTCONE_RING_CAPACITY_EVENTS: batch.events_max is 512: it must not be more than ring.capacity_events, which is 9]")
 }
 
 func TestConfig_OneValueIsNotAList(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 // table names every setting, in the order in which they are documented.
 var table = []entry{
-	integer("ring.capacity_events", func(s *Settings) *int { return &s.Ring.CapacityEvents }, 1<<20, 1, 1<<28, fixed,
+	integer("ring.capacity_events", func(s *Settings) *int { return &s.Ring.CapacityEvents }, 1<<17, 1, 1<<28, fixed,
 		"Events that the ring between the sources and the workers holds, in full batches."),
 	choice("ring.overflow", func(s *Settings) *string { return &s.Ring.Overflow },
 		[]string{OverflowBlock, OverflowDropNewest, OverflowDropOldest}, fixed,
@@ -15,7 +15,7 @@ var table = []entry{
 
 	integer("batch.events_min", func(s *Settings) *int { return &s.Batch.EventsMin }, 16, 1, 1<<16, live,
 		"Events, about, that a live source puts in a batch when little happens. What has come is handed over at once, however little it is."),
-	integer("batch.events_max", func(s *Settings) *int { return &s.Batch.EventsMax }, 4096, 1, 1<<16, live,
+	integer("batch.events_max", func(s *Settings) *int { return &s.Batch.EventsMax }, 512, 1, 1<<16, live,
 		"Events, about, that a source puts in a batch under load, and that the import of a file puts in one."),
 
 	integer("intake.workers_min", func(s *Settings) *int { return &s.Intake.WorkersMin }, 1, 1, 256, live,
