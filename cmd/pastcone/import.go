@@ -155,6 +155,13 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 	if err != nil {
 		return err
 	}
+	streams, err := f.Spawned(ctx, in.Table())
+	if err == nil && streams != nil {
+		err = in.Spawns(ctx, streams)
+	}
+	if err != nil {
+		return errors.Join(err, in.Close(context.WithoutCancel(ctx), false))
+	}
 	bar := render.NewProgress(m.s.err, m.s.progress, "importing "+name)
 	began := time.Now()
 	summary, err := f.Read(ctx, file.Options{Strict: m.strict, BatchEvents: m.batchEvents(name, rec), Progress: func(bytes, events, rejected int64) {

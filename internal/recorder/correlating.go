@@ -27,7 +27,24 @@ type sequencer struct {
 	c      *correlate.Correlator
 	add    func(*correlate.Correlator, *wire.Batch) // in tests another than its Add
 	inside map[wire.SourceID]int                    // events that the correlator holds
-	open   map[wire.SourceID]bool                   // sources that have begun and not ended; true: finite
+	open   map[wire.SourceID]*begun                 // sources that have begun and not ended
+}
+
+// begun is what the correlator was told of a source: another correlator must hear it again.
+type begun struct {
+	finite      bool
+	marksStarts bool
+	spawned     map[wire.Name]struct{} // nil: unknown
+}
+
+func (b *begun) tell(c *correlate.Correlator, src wire.SourceID) {
+	c.Open(src, b.finite)
+	if b.marksStarts {
+		c.MarksStarts(src)
+	}
+	if b.spawned != nil {
+		c.Spawns(src, b.spawned)
+	}
 }
 
 // job is one thing for the sequencer to do: add a batch, or anything else that must not overtake batches.
@@ -106,8 +123,8 @@ func (s *sequencer) start() {
 		MemoryBytesMax: s.r.o.CorrelatorBytesMax,
 	}, s)
 	s.r.correlator.Store(s.c)
-	for src, finite := range s.open {
-		s.c.Open(src, finite)
+	for src, b := range s.open {
+		b.tell(s.c, src)
 	}
 	// The tails are those of what is durable: what is published must be that first, or it would seem lost.
 	if next := s.r.store.NextID(); next > 1 {

@@ -91,9 +91,20 @@ func (in *Input) Rejects() uint64 {
 // pushes needs their batches to be done.
 func (in *Input) Hurry(ctx context.Context) error {
 	return in.r.sequence(ctx, func(c *correlate.Correlator) {
-		if in.r.seq.open[in.info.ID] {
-			in.r.seq.open[in.info.ID] = false
+		if b := in.r.seq.open[in.info.ID]; b != nil && b.finite {
+			b.finite = false
 			c.Open(in.info.ID, false)
+		}
+	})
+}
+
+// Spawns tells all streams that the spawns of this source name: no other first event waits for a spawn then. See
+// correlate.Correlator.Spawns. It is told before the first batch is pushed.
+func (in *Input) Spawns(ctx context.Context, streams map[wire.Name]struct{}) error {
+	return in.r.sequence(ctx, func(c *correlate.Correlator) {
+		if b := in.r.seq.open[in.info.ID]; b != nil {
+			b.spawned = streams
+			c.Spawns(in.info.ID, streams)
 		}
 	})
 }

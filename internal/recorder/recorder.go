@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,7 +214,7 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 	}
 	r.seq = &sequencer{
 		r: r, ctx: ctx, jobs: make(chan job, sequencerQueueBatches), done: make(chan struct{}),
-		add: (*correlate.Correlator).Add, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]bool{},
+		add: (*correlate.Correlator).Add, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]*begun{},
 	}
 	r.seq.start()
 	r.ring = ring.New(r.o.RingBatches, r.o.Policy, r.dropped, ring.Weigh(func(b *wire.Batch) int { return b.Len() }))
@@ -310,6 +311,10 @@ func (r *Recorder) source(info store.SourceInfo, finite bool) (*Input, error) {
 	return r.begin(info, finite, false)
 }
 
+// marksStarts are the formats in which every stream that was spawned begins with a start: what our own probe sends, and Go
+// execution traces.
+var marksStarts = []string{"probe", "Go execution trace"}
+
 // begin makes the input of a source that the manifest knows. again says that it may have had events before, in another run
 // or in this one.
 func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, error) {
@@ -323,8 +328,9 @@ func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, err
 	r.inputs[info.ID] = in
 	r.mu.Unlock()
 	return in, r.sequence(context.Background(), func(c *correlate.Correlator) {
-		r.seq.open[info.ID] = finite
-		c.Open(info.ID, finite)
+		b := &begun{finite: finite, marksStarts: slices.Contains(marksStarts, info.Format)}
+		r.seq.open[info.ID] = b
+		b.tell(c, info.ID)
 		if !again {
 			return
 		}

@@ -127,9 +127,6 @@ func (f *File) Read(ctx context.Context, o Options, sink source.Sink) (Summary, 
 	return s, err
 }
 
-// MarksStarts says that in this format every stream that was spawned begins with a start.
-func (f *File) MarksStarts() bool { return f.input.Format == detect.GoTrace }
-
 // SpawnedMax is how many streams Spawned lists at the most.
 const SpawnedMax = 1 << 20
 
