@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/pastcone/pastcone/event"
@@ -17,6 +18,7 @@ type replay struct {
 	query.Reader
 	table  *wire.Table
 	blocks []wire.Columns
+	whole  []*wire.Block // the same
 	infos  []wire.BlockInfo
 }
 
@@ -74,6 +76,7 @@ func newReplay(b *testing.B) *replay {
 			}
 			block.Rows = append(block.Rows, row)
 		}
+		r.whole = append(r.whole, &block)
 		var c wire.Columns
 		block.Columns(0, len(block.Rows), wire.ColAll, &c)
 		r.blocks = append(r.blocks, c)
@@ -146,6 +149,31 @@ func (r *replay) ReadRow(id event.ID, want wire.ColumnSet, c *wire.Columns) (int
 	base := (id-1)/wire.BlockRowsMax*wire.BlockRowsMax + 1
 	*c = r.blocks[int(base-1)/wire.BlockRowsMax%replayKept]
 	return int(id - base), nil
+}
+
+func (r *replay) ReadRows(base event.ID, rows []uint16, want wire.ColumnSet, c *wire.Columns) error {
+	from := r.whole[int(base-1)/wire.BlockRowsMax%replayKept]
+	from.Gather(rows, want, c)
+	shift := base - from.Base
+	c.Base = base
+	for i, p := range c.Parent {
+		if p != 0 {
+			c.Parent[i] = p + shift
+		}
+	}
+	for i := range c.Edges {
+		c.Edges[i].Cause += shift
+	}
+	return nil
+}
+
+func (r *replay) Find(base event.ID, by wire.ColumnSet, values []uint64, to []uint16) ([]uint16, error) {
+	from := r.whole[int(base-1)/wire.BlockRowsMax%replayKept]
+	shift := uint64(base - from.Base)
+	if by&(wire.ColStream|wire.ColCorrelation) != 0 { // which are the same in every copy
+		shift = 0
+	}
+	return from.Find(by, func(v uint64) bool { return slices.Contains(values, v+shift) }, to), nil
 }
 
 func (r *replay) LateCauses(event.ID) []wire.Edge { return nil }

@@ -62,6 +62,15 @@ func (f *failing) ReadRow(id event.ID, want wire.ColumnSet, into *wire.Columns) 
 	return at, errors.Join(f.fail(), err)
 }
 
+func (f *failing) ReadRows(base event.ID, rows []uint16, want wire.ColumnSet, into *wire.Columns) error {
+	return errors.Join(f.fail(), f.Reader.ReadRows(base, rows, want, into))
+}
+
+func (f *failing) Find(base event.ID, by wire.ColumnSet, values []uint64, to []uint16) ([]uint16, error) {
+	rows, err := f.Reader.Find(base, by, values, to)
+	return rows, errors.Join(f.fail(), err)
+}
+
 // questions are one of each.
 var questions = map[string]func(ctx context.Context, r query.Reader) error{
 	"why": func(ctx context.Context, r query.Reader) error {

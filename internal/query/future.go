@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
@@ -125,16 +126,29 @@ func effectsOf(ctx context.Context, r Reader, causes []*Node) (effects []effect,
 			p.IDMin = id
 		}
 	}
+	ids := make([]uint64, len(p.Causes))
+	for i, id := range p.Causes {
+		ids[i] = uint64(id)
+	}
 	var c wire.Columns
+	var rows []uint16
 	for _, info := range r.Blocks(p) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := r.Read(info.Base, wire.ColParent|wire.ColFurther, &c); err != nil {
+		rows = rows[:0]
+		for _, by := range [...]wire.ColumnSet{wire.ColParent, wire.ColFurther} {
+			if rows, err = r.Find(info.Base, by, ids, rows); err != nil {
+				return nil, err
+			}
+		}
+		slices.Sort(rows)
+		rows = slices.Compact(rows)
+		if err := r.ReadRows(info.Base, rows, wire.ColParent|wire.ColFurther, &c); err != nil {
 			return nil, err
 		}
-		for i := range c.Len {
-			id := info.Base + event.ID(i) // #nosec G115 -- an index
+		for i, row := range rows {
+			id := info.Base + event.ID(row)
 			if n := byID[c.Parent[i]]; n != nil {
 				effects = append(effects, effect{of: n, id: id})
 			}

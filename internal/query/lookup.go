@@ -2,6 +2,8 @@ package query
 
 import (
 	"fmt"
+	"slices"
+	"sort"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
@@ -58,6 +60,7 @@ type lookup struct {
 	table      *wire.Table
 	first, end event.ID
 	near       wire.Columns // the stretch that was read last
+	some       wire.Columns // for ahead
 	known      map[event.ID]*Row
 }
 
@@ -82,15 +85,66 @@ func (l *lookup) row(id event.ID) (*Row, error) {
 			return nil, err
 		}
 	}
-	row := &Row{Source: l.near.Source[at]}
-	if err := l.near.Event(at, l.table, &row.Event); err != nil {
+	return l.keep(id, &l.near, at)
+}
+
+// keep remembers the event that row at of these columns is.
+func (l *lookup) keep(id event.ID, c *wire.Columns, at int) (*Row, error) {
+	row := &Row{Source: c.Source[at]}
+	if err := c.Event(at, l.table, &row.Event); err != nil {
 		return nil, fmt.Errorf("event %d: %w", id, err)
 	}
+	row.Event.ID = id
 	for _, e := range l.r.LateCauses(id) {
 		row.Late = append(row.Late, publicEdge(e))
 	}
 	l.known[id] = row
 	return row, nil
+}
+
+// ahead reads some rows of a block together, for those who will ask for them. They must rise.
+func (l *lookup) ahead(base event.ID, rows []uint16) error {
+	if err := l.r.ReadRows(base, rows, wire.ColAll, &l.some); err != nil {
+		return err
+	}
+	for k, row := range rows {
+		id := base + event.ID(row)
+		if l.known[id] != nil {
+			continue
+		}
+		if _, err := l.keep(id, &l.some, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chainAhead reads an event and its chain of parents as far up as they lie in the same block, at most so many, together.
+func (l *lookup) chainAhead(id event.ID, most int) error {
+	if l.known[id] != nil || id < l.first || id >= l.end {
+		return nil
+	}
+	infos := l.r.Blocks(wire.Prune{IDMin: id, IDMax: id})
+	n := sort.Search(len(infos), func(i int) bool { return infos[i].Base > id }) - 1
+	if n < 0 || id-infos[n].Base >= wire.BlockRowsMax {
+		return nil
+	}
+	base := infos[n].Base
+	var rows []uint16
+	for at := id; at >= base && at <= id && len(rows) < most; {
+		rows = append(rows, uint16(at-base)) // #nosec G115 -- within a block
+		i, err := l.r.ReadRow(at, wire.ColParent, &l.some)
+		if err != nil {
+			return err
+		}
+		parent := l.some.Parent[i]
+		if parent >= at {
+			break
+		}
+		at = parent
+	}
+	slices.Reverse(rows)
+	return l.ahead(base, rows)
 }
 
 func publicEdge(e wire.Edge) event.Edge {

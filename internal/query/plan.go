@@ -131,12 +131,18 @@ func (p *planner) integer(c *compare) planned {
 	case fieldOrdinal:
 		return planned{&within[uint64]{wire.ColOrdinal, func(c *wire.Columns) []uint64 { return c.Ordinal }, low, high, outside, zeroIsNil, costNumber}, b}
 	case fieldParent:
-		return planned{&within[event.ID]{wire.ColParent, func(c *wire.Columns) []event.ID { return c.Parent }, low, high, outside, zeroIsNil, costParent}, b}
+		test := within[event.ID]{wire.ColParent, func(c *wire.Columns) []event.ID { return c.Parent }, low, high, outside, zeroIsNil, costParent}
+		if low == high && !outside && low > 0 {
+			return planned{&isID{test, event.ID(low)}, b}
+		}
+		return planned{&test, b}
 	case fieldCorrelation:
+		test := within[event.ID]{wire.ColCorrelation, func(c *wire.Columns) []event.ID { return c.Correlation }, low, high, outside, zeroIsNil, costNumber}
 		if low == high && !outside && low > 0 {
 			b.correlations = oneOf(event.ID(low))
+			return planned{&isID{test, event.ID(low)}, b}
 		}
-		return planned{&within[event.ID]{wire.ColCorrelation, func(c *wire.Columns) []event.ID { return c.Correlation }, low, high, outside, zeroIsNil, costNumber}, b}
+		return planned{&test, b}
 	case fieldPosition:
 		if c.value.isNil() {
 			return always(c.op == opNotEqual) // the founder's is 0, not none

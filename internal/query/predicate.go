@@ -161,6 +161,34 @@ func (p *within[T]) keep(v *view, rows []uint16) ([]uint16, error) {
 
 func (p *within[T]) cost() int { return p.dear }
 
+// isID tests a column of ids for one id: the reader finds the rows without reading the column.
+type isID struct {
+	within[event.ID]
+	id event.ID
+}
+
+func (p *isID) keep(v *view, rows []uint16) ([]uint16, error) {
+	if v.have&p.col != 0 {
+		return p.within.keep(v, rows)
+	}
+	found, err := v.r.Find(v.base, p.col, []uint64{uint64(p.id)}, v.borrow())
+	n, rest := 0, found
+	for _, i := range rows {
+		for len(rest) > 0 && rest[0] < i {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 {
+			break
+		}
+		if rest[0] == i {
+			rows[n] = i
+			n++
+		}
+	}
+	v.giveBack(found)
+	return rows[:n], err
+}
+
 // idWithin tests the id, which is no column.
 type idWithin struct {
 	low, high int64

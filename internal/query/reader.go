@@ -22,6 +22,12 @@ type Reader interface {
 	// ReadRow fills into with a short stretch of rows that holds id, and gives its index in it. It is
 	// cheaper than Read for one row. An id out of range is an error.
 	ReadRow(id event.ID, want wire.ColumnSet, into *wire.Columns) (index int, err error)
+	// ReadRows fills into with some rows of the block that begins at base, which must rise: row k of into is row rows[k]
+	// of the block, and into.Base is base. It is cheaper than ReadRow for each of them.
+	ReadRows(base event.ID, rows []uint16, want wire.ColumnSet, into *wire.Columns) error
+	// Find appends, in rising order, the rows of the block that begins at base that have one of the values: as their stream
+	// (by is wire.ColStream), correlation, parent, or as a further cause (wire.ColFurther).
+	Find(base event.ID, by wire.ColumnSet, values []uint64, to []uint16) ([]uint16, error)
 	// LateCauses gives the edges to an effect that came after it was stored.
 	LateCauses(effect event.ID) []wire.Edge
 	// LateEffects gives the late edges from a cause.

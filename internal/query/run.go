@@ -240,30 +240,34 @@ func (x *run) getters(fields []field) []getter {
 	return gs
 }
 
-// rowByRowMax is up to how many rows of a block are read one by one.
-const rowByRowMax = 16
+// apartMax is up to how many rows of a block are read apart from the others, when all of each is wanted.
+const apartMax = 128
 
-// hits makes the rows of a block into hits.
+// hits makes the rows of a block, which rise or fall, into hits.
 func (x *run) hits(v *view, rows []uint16, getters []getter) ([]Hit, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
 	hits := make([]Hit, len(rows))
-	single := len(rows) <= rowByRowMax && v.rows > 128
-	if !single {
-		if err := v.load(wire.ColAll); err != nil {
+	c, apart := &v.c, len(rows) <= apartMax && v.rows > 128
+	if apart {
+		c = &v.apart
+		falling := rows[0] > rows[len(rows)-1]
+		if falling {
+			reverse(rows)
+			defer reverse(hits)
+		}
+		if err := x.r.ReadRows(v.base, rows, wire.ColAll, c); err != nil {
 			return nil, err
 		}
+	} else if err := v.load(wire.ColAll); err != nil {
+		return nil, err
 	}
-	var one wire.Columns
 	for n, i := range rows {
-		c, at := &v.c, int(i)
-		if single {
-			var err error
-			if at, err = x.r.ReadRow(v.id(i), wire.ColAll, &one); err != nil {
-				return nil, err
-			}
-			c = &one
+		at := int(i)
+		if apart {
+			at = n
+			c.Base = v.id(i) - event.ID(n) // #nosec G115 -- so that row n of c has its id
 		}
 		h := &hits[n]
 		h.Source = c.Source[at]

@@ -18,6 +18,7 @@ type view struct {
 	c     wire.Columns   // the columns read so far; they lie in the parts
 	parts []wire.Columns // one for each reading
 	used  int
+	apart wire.Columns // some rows, all of each
 
 	all   [wire.BlockRowsMax]uint16 // 0, 1, 2, …
 	sel   [wire.BlockRowsMax]uint16 // the rows still in play

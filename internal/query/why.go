@@ -83,6 +83,9 @@ func Why(ctx context.Context, r Reader, id event.ID, o WhyOptions) (*Chain, erro
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if err := l.chainAhead(at, o.DepthMax-len(c.Steps)); err != nil {
+			return nil, err
+		}
 		row, err := l.row(at)
 		if err != nil {
 			return nil, err
@@ -209,47 +212,36 @@ type waiter struct {
 	known     bool
 }
 
-// scanWaits looks through the blocks for the streams of the chain. These are few, in a block of many: so the names of the streams
-// are read first, and the rest row by row where a block has only some rows of them.
+// scanWaits looks through the blocks for the streams of the chain. These are few, in a block of many: only their rows are read.
 func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, waits [][]foundWait) error {
 	waiters := make(map[streamKey]*waiter, len(stretches))
-	var named nameSet
+	var names []uint64
 	for key, in := range stretches {
 		waiters[key] = &waiter{stretches: in}
-		named.add(key.stream)
+		names = append(names, uint64(key.stream))
 	}
-	var c, rest wire.Columns
-	var rows []int
+	var c wire.Columns
+	var rows []uint16
 	for _, info := range w.blocks(p, "waits") {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.r.Read(info.Base, wire.ColStream, &c); err != nil {
+		var err error
+		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err != nil {
 			return err
 		}
-		rows = named.rows(c.Stream, rows[:0])
-		const want = wire.ColSource | wire.ColTime | wire.ColFurther
-		whole := len(rows) > rowsApart
-		if whole {
-			if err := w.r.Read(info.Base, want, &rest); err != nil {
-				return err
-			}
+		if err := w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c); err != nil {
+			return err
 		}
-		for _, row := range rows {
-			id, i := info.Base+event.ID(row), row // #nosec G115 -- an index
-			if !whole {
-				var err error
-				if i, err = w.r.ReadRow(id, want, &rest); err != nil {
-					return err
-				}
-			}
-			who := waiters[streamKey{rest.Source[i], c.Stream[row]}]
+		for i, row := range rows {
+			id := info.Base + event.ID(row)
+			who := waiters[streamKey{c.Source[i], c.Stream[i]}]
 			if who == nil {
 				continue
 			}
-			before, known, now := who.last, who.known, rest.Time[i]
+			before, known, now := who.last, who.known, c.Time[i]
 			who.last, who.known = now, true
-			if len(rest.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
+			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
 				continue
 			}
 			for _, s := range who.stretches {
@@ -264,39 +256,6 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 	}
 	return nil
-}
-
-// rowsApart is up to how many rows of a block are cheaper to read one by one.
-const rowsApart = 16
-
-// nameSet is a set of some names.
-type nameSet struct {
-	all  map[wire.Name]bool
-	mask [16]uint64 // a bit for each: most other names are told apart by it
-}
-
-func (s *nameSet) add(n wire.Name) {
-	if s.all == nil {
-		s.all = map[wire.Name]bool{}
-	}
-	s.all[n] = true
-	s.mask[n>>6&15] |= 1 << (n & 63)
-}
-
-// rows appends the indexes of the names that are in the set.
-func (s *nameSet) rows(names []wire.Name, rows []int) []int {
-	var other wire.Name // the last that is not: events come in runs
-	for i, n := range names {
-		if n == other || s.mask[n>>6&15]>>(n&63)&1 == 0 {
-			continue
-		}
-		if s.all[n] {
-			rows = append(rows, i)
-		} else {
-			other = n
-		}
-	}
-	return rows
 }
 
 // readWaits keeps the longest waits of a step and reads their rows.
@@ -364,10 +323,11 @@ func (w *whyScan) addReturns() error {
 // scanReturns looks for the returns of calls, in stretches of ids that get longer: a return comes soon, if at all, and to ask
 // every later block about every call takes longer than to read the few that follow.
 func (w *whyScan) scanReturns(calls map[event.ID]*Step, p wire.Prune) error {
-	var mask [16]uint64 // a bit for the id of each call: most other parents are told apart without the map
-	for _, id := range p.Causes {
-		mask[id>>6&15] |= 1 << (id & 63)
+	ids := make([]uint64, len(p.Causes))
+	for i, id := range p.Causes {
+		ids[i] = uint64(id)
 	}
+	var rows []uint16
 	_, end := w.r.Range()
 	read := 0
 	var c wire.Columns
@@ -383,17 +343,20 @@ func (w *whyScan) scanReturns(calls map[event.ID]*Step, p wire.Prune) error {
 			if read++; read > w.o.BlocksMax {
 				return nil
 			}
-			if err := w.r.Read(info.Base, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
+			var err error
+			if rows, err = w.r.Find(info.Base, wire.ColParent, ids, rows[:0]); err != nil {
 				return err
 			}
-			for i := range c.Len {
-				parent := c.Parent[i]
-				if mask[parent>>6&15]>>(parent&63)&1 == 0 || c.Kind[i] != event.KindReturn || c.ParentKind[i] != event.EdgeReturn {
+			if err := w.r.ReadRows(info.Base, rows, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
+				return err
+			}
+			for i, row := range rows {
+				if c.Kind[i] != event.KindReturn || c.ParentKind[i] != event.EdgeReturn {
 					continue
 				}
-				if s := calls[parent]; s != nil && s.Return == 0 {
-					s.Return, s.Took = info.Base+event.ID(i), time.Duration(c.Duration[i]) // #nosec G115 -- an index
-					delete(calls, parent)
+				if s := calls[c.Parent[i]]; s != nil && s.Return == 0 {
+					s.Return, s.Took = info.Base+event.ID(row), time.Duration(c.Duration[i])
+					delete(calls, c.Parent[i])
 				}
 			}
 			if len(calls) == 0 {
@@ -422,17 +385,21 @@ func (w *whyScan) addErrors() error {
 		onChain[w.c.Steps[i].Row.Event.ID] = true
 	}
 	var ids []event.ID
+	var rows []uint16
 	var c wire.Columns
 	for _, info := range infos {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.r.Read(info.Base, wire.ColKind|wire.ColCorrelation, &c); err != nil {
+		var err error
+		if rows, err = w.r.Find(info.Base, wire.ColCorrelation, []uint64{uint64(e.Correlation)}, rows[:0]); err != nil {
 			return err
 		}
-		for i := range c.Len {
-			id := info.Base + event.ID(i) // #nosec G115 -- an index
-			if c.Kind[i] == event.KindError && c.Correlation[i] == e.Correlation && id < e.ID && !onChain[id] {
+		if err := w.r.ReadRows(info.Base, rows, wire.ColKind, &c); err != nil {
+			return err
+		}
+		for i, row := range rows {
+			if id := info.Base + event.ID(row); c.Kind[i] == event.KindError && id < e.ID && !onChain[id] {
 				ids = append(ids, id)
 			}
 		}

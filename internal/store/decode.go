@@ -45,8 +45,13 @@ func (v *blockView) columns(low, high int, want wire.ColumnSet, into *wire.Colum
 	sc := scratches.Get().(*scratch)
 	defer sc.release()
 	d := decoder{v: v, low: low, high: high, sc: sc}
+	return d.columns(want, into)
+}
+
+// columns decodes the wanted columns.
+func (d *decoder) columns(want wire.ColumnSet, into *wire.Columns) error {
 	if want&wire.ColTime != 0 {
-		column(&d, chunkTime, &into.Time)
+		column(d, chunkTime, &into.Time)
 	}
 	if want&(wire.ColStream|wire.ColSeq) != 0 {
 		d.streams(want, into)
@@ -58,22 +63,22 @@ func (v *blockView) columns(low, high int, want wire.ColumnSet, into *wire.Colum
 		d.keys(want, into)
 	}
 	if want&wire.ColPeer != 0 {
-		names(&d, chunkPeer, &into.Peer)
+		names(d, chunkPeer, &into.Peer)
 	}
 	if want&wire.ColChild != 0 {
-		names(&d, chunkChild, &into.Child)
+		names(d, chunkChild, &into.Child)
 	}
 	if want&wire.ColParent != 0 {
 		d.parents(into)
 	}
 	if want&wire.ColCorrelation != 0 {
-		coded(&d, chunkCorrelation, &into.Correlation)
+		coded(d, chunkCorrelation, &into.Correlation)
 	}
 	if want&wire.ColPosition != 0 {
-		column(&d, chunkPosition, &into.Position)
+		column(d, chunkPosition, &into.Position)
 	}
 	if want&wire.ColDuration != 0 {
-		column(&d, chunkDuration, &into.Duration)
+		column(d, chunkDuration, &into.Duration)
 	}
 	if want&wire.ColFurther != 0 {
 		d.further(into)
@@ -87,12 +92,37 @@ func (v *blockView) columns(low, high int, want wire.ColumnSet, into *wire.Colum
 	return d.err
 }
 
-// decoder decodes a stretch of rows. After the first error it does nothing more.
+// decoder decodes a stretch of rows, or some rows of it. After the first error it does nothing more.
 type decoder struct {
 	v         *blockView
 	low, high int
+	rows      []uint16 // if set, only these, which lie in the stretch
 	sc        *scratch
 	err       error
+}
+
+// n gives the number of rows that are decoded.
+func (d *decoder) n() int {
+	if d.rows != nil {
+		return len(d.rows)
+	}
+	return d.high - d.low
+}
+
+// id gives the id of the i-th row that is decoded.
+func (d *decoder) id(i int) event.ID {
+	if d.rows != nil {
+		return d.v.h.base + event.ID(d.rows[i])
+	}
+	return d.v.h.base + event.ID(d.low+i) // #nosec G115 -- an index
+}
+
+// fillRows decodes the rows' values of a sequence of the whole block.
+func fillRows[T integer](d *decoder, s *ints, dst []T) error {
+	if d.rows != nil {
+		return gatherInts(s, d.rows, dst)
+	}
+	return fillInts(s, d.low, dst)
 }
 
 // chunk gives a chunk's bytes, nil if it is missing.
@@ -118,10 +148,10 @@ func resize[T any](dst []T, n int) []T { return slices.Grow(dst[:0], n)[:n] }
 // column decodes a chunk that is one sequence.
 func column[T integer](d *decoder, id int, dst *[]T) {
 	p := d.chunk(id)
-	*dst = resize(*dst, d.high-d.low)
+	*dst = resize(*dst, d.n())
 	s, _, err := openInts(p, d.v.h.rows)
 	if err == nil {
-		err = fillInts(&s, d.low, *dst)
+		err = fillRows(d, &s, *dst)
 	}
 	d.fail(id, err)
 }
@@ -163,20 +193,25 @@ func openDictionary(p []byte, rows int, named bool) (c dictionary, err error) {
 	return c, err
 }
 
-// fillDictionary decodes rows from low on. Few rows are looked up one by one; for many, the whole
+// fillDictionary decodes the rows. Few rows are looked up one by one; for many, the whole
 // dictionary is decoded first.
-func fillDictionary[T ~uint64](c *dictionary, low int, dst []T, sc *scratch) error {
+func fillDictionary[T ~uint64](d *decoder, c *dictionary, dst []T) error {
+	sc := d.sc
 	codes := sc.codes[:len(dst)]
 	if c.n == 0 {
 		clear(codes)
 		clear(dst)
 		return nil
 	}
-	if err := fillInts(&c.codes, low, codes); err != nil {
+	if err := fillRows(d, &c.codes, codes); err != nil {
 		return err
 	}
-	if len(dst) <= 4 {
+	if few(len(dst), c.n) {
 		for i, code := range codes {
+			if i > 0 && code == codes[i-1] { // events of a request come together
+				dst[i] = dst[i-1]
+				continue
+			}
 			v, err := c.value(code)
 			if err != nil {
 				return err
@@ -200,6 +235,10 @@ func fillDictionary[T ~uint64](c *dictionary, low int, dst []T, sc *scratch) err
 	}
 	return nil
 }
+
+// few says whether so many of n values are looked up one by one: to get at one of them is to walk over heads, some of a
+// hundred values each, and to decode a mini-block at the end.
+func few(wanted, n int) bool { return wanted <= 4 || wanted*32 <= n }
 
 // fillValues decodes the dictionary by code; it is given room for code 0 of names.
 func (c *dictionary) fillValues(values []uint64, sc *scratch) error {
@@ -241,20 +280,20 @@ func (c *dictionary) value(code uint64) (uint64, error) {
 
 // coded decodes a chunk of distinct values and codes.
 func coded[T ~uint64](d *decoder, id int, dst *[]T) {
-	*dst = resize(*dst, d.high-d.low)
+	*dst = resize(*dst, d.n())
 	c, err := openDictionary(d.chunk(id), d.v.h.rows, false)
 	if err == nil {
-		err = fillDictionary(&c, d.low, *dst, d.sc)
+		err = fillDictionary(d, &c, *dst)
 	}
 	d.fail(id, err)
 }
 
 // names decodes a chunk of names, and leaves the rows' codes in the scratch.
 func names(d *decoder, id int, dst *[]wire.Name) {
-	*dst = resize(*dst, d.high-d.low)
+	*dst = resize(*dst, d.n())
 	c, err := openDictionary(d.chunk(id), d.v.h.rows, true)
 	if err == nil {
-		err = fillDictionary(&c, d.low, *dst, d.sc)
+		err = fillDictionary(d, &c, *dst)
 	}
 	d.fail(id, err)
 }
@@ -275,19 +314,22 @@ func (d *decoder) relative(id int, codes, dst []uint64) (bases []uint64) {
 		}
 	}
 	if err == nil {
-		err = fillInts(&above, d.low, dst)
+		err = fillRows(d, &above, dst)
 	}
 	bases = d.sc.values[:n]
 	if err == nil {
-		if len(dst) > 1 {
+		if !few(len(dst), n) {
 			err = fillInts(&base, 0, bases)
-		} else if code := codes[0]; code < uint64(n) { // #nosec G115 -- a count
-			bases[code], err = base.at(int(code)) // #nosec G115 -- below n
 		}
 	}
-	for _, code := range codes {
-		if err == nil && code >= uint64(n) { // #nosec G115 -- a count
+	for i, code := range codes {
+		if err != nil {
+			break
+		}
+		if code >= uint64(n) { // #nosec G115 -- a count
 			err = corrupt("code %d of %d", code, n)
+		} else if few(len(dst), n) && (i == 0 || code != codes[i-1]) {
+			bases[code], err = base.at(int(code)) // #nosec G115 -- below n
 		}
 	}
 	d.fail(id, err)
@@ -299,7 +341,7 @@ func (d *decoder) streams(want wire.ColumnSet, into *wire.Columns) {
 	if want&wire.ColSeq == 0 {
 		return
 	}
-	into.Seq = resize(into.Seq, d.high-d.low)
+	into.Seq = resize(into.Seq, d.n())
 	bases := d.relative(chunkSeq, codes, into.Seq)
 	if d.err == nil && bases != nil {
 		for i, code := range codes {
@@ -313,7 +355,7 @@ func (d *decoder) keys(want wire.ColumnSet, into *wire.Columns) {
 	if want&wire.ColOrdinal == 0 {
 		return
 	}
-	into.Ordinal = resize(into.Ordinal, d.high-d.low)
+	into.Ordinal = resize(into.Ordinal, d.n())
 	bases := d.relative(chunkOrdinal, codes, into.Ordinal)
 	if d.err == nil && bases != nil {
 		for i, code := range codes {
@@ -330,19 +372,19 @@ func (d *decoder) namesOrCodes(id int, wanted bool, dst *[]wire.Name) []uint64 {
 		return d.codes(id)
 	}
 	names(d, id, dst)
-	return d.sc.codes[:d.high-d.low]
+	return d.sc.codes[:d.n()]
 }
 
 // codes decodes the codes of a chunk of names.
 func (d *decoder) codes(id int) []uint64 {
-	codes := d.sc.codes[:d.high-d.low]
+	codes := d.sc.codes[:d.n()]
 	c, err := openDictionary(d.chunk(id), d.v.h.rows, true)
 	if err == nil {
 		if c.n == 0 {
 			clear(codes)
 			return codes
 		}
-		err = fillInts(&c.codes, d.low, codes)
+		err = fillRows(d, &c.codes, codes)
 	}
 	d.fail(id, err)
 	return codes
@@ -350,7 +392,7 @@ func (d *decoder) codes(id int) []uint64 {
 
 // forms decodes what the forms hold of the wanted columns.
 func (d *decoder) forms(want wire.ColumnSet, into *wire.Columns) {
-	p, rows := d.chunk(chunkForm), d.high-d.low
+	p, rows := d.chunk(chunkForm), d.n()
 	var fields [7]ints
 	n, p, err := cutCount(p, d.v.h.rows)
 	for i := range fields {
@@ -364,7 +406,7 @@ func (d *decoder) forms(want wire.ColumnSet, into *wire.Columns) {
 	}
 	codes := d.sc.codes[:rows]
 	if err == nil {
-		err = fillInts(&codeSeq, d.low, codes)
+		err = fillRows(d, &codeSeq, codes)
 	}
 	if err == nil {
 		for _, code := range codes {
@@ -407,10 +449,12 @@ func formField[T integer](d *decoder, field *ints, codes []uint64, dst *[]T) {
 		}
 		return
 	}
-	if len(codes) == 1 {
-		v, err := field.at(int(codes[0])) // #nosec G115 -- below the number of forms
-		out[0] = T(v)                     // #nosec G115 -- as encoded
-		d.fail(chunkForm, err)
+	if few(len(codes), field.n) {
+		for i, code := range codes {
+			v, err := field.at(int(code)) // #nosec G115 -- below the number of forms
+			out[i] = T(v)                 // #nosec G115 -- as encoded
+			d.fail(chunkForm, err)
+		}
 		return
 	}
 	values := d.sc.values[:field.n]
@@ -424,10 +468,10 @@ func (d *decoder) parents(into *wire.Columns) {
 	column(d, chunkParent, &into.Parent)
 	for i, distance := range into.Parent {
 		if distance != 0 {
-			into.Parent[i] = into.Base + event.ID(i) - distance // #nosec G115 -- an index
+			into.Parent[i] = d.id(i) - distance
 		}
 	}
-	n := d.high - d.low
+	n := d.n()
 	into.ParentP = resize(into.ParentP, n)
 	if d.v.h.chunks[chunkParentP].length == 0 {
 		clear(into.ParentP)
@@ -442,7 +486,7 @@ func (d *decoder) parents(into *wire.Columns) {
 
 // further decodes the further edges.
 func (d *decoder) further(into *wire.Columns) {
-	n := d.high - d.low
+	n := d.n()
 	into.EdgeEnd = resize(into.EdgeEnd, n)
 	p := d.chunk(chunkFurther)
 	if len(p) == 0 {
@@ -452,57 +496,118 @@ func (d *decoder) further(into *wire.Columns) {
 	d.fail(chunkFurther, d.fillFurther(p, into))
 }
 
-func (d *decoder) fillFurther(p []byte, into *wire.Columns) error {
-	total, p, err := cutCount(p, EdgesMax)
-	if err != nil {
-		return err
+// furtherEdges is the chunk of further edges, opened for reading.
+type furtherEdges struct {
+	total  int
+	counts ints
+	seqs   [3]ints // distances, forms, probabilities
+}
+
+func openFurther(p []byte, rows int) (f furtherEdges, err error) {
+	if f.total, p, err = cutCount(p, EdgesMax); err != nil {
+		return f, err
 	}
-	counts, p, err := openInts(p, d.v.h.rows)
-	if err != nil {
-		return err
+	if f.counts, p, err = openInts(p, rows); err != nil {
+		return f, err
 	}
-	var seqs [3]ints // distances, forms, probabilities
-	for i := range seqs {
-		if seqs[i], p, err = openInts(p, total); err != nil {
-			return err
+	for i := range f.seqs {
+		if f.seqs[i], p, err = openInts(p, f.total); err != nil {
+			return f, err
 		}
 	}
-	if d.high-d.low == 1 {
-		// Most rows have none; only for others is it needed how many come before.
-		if n, err := counts.at(d.low); err != nil || n == 0 {
-			into.EdgeEnd[0] = 0
-			return err
-		}
+	return f, nil
+}
+
+// ends gives where the edges of each of the first n rows end.
+func (f *furtherEdges) ends(n int, sc *scratch) ([]uint64, error) {
+	ends := sc.lengths[:n]
+	if err := fillInts(&f.counts, 0, ends); err != nil {
+		return nil, err
 	}
-	all := d.sc.lengths[:d.high]
-	if err := fillInts(&counts, 0, all); err != nil {
-		return err
-	}
-	before, end := uint64(0), uint64(0)
-	for i, n := range all {
-		if i == d.low {
-			before = end
-		}
-		if n > uint64(total) || end+n > uint64(total) { // #nosec G115 -- a count
-			return corrupt("more further edges than %d", total)
+	end := uint64(0)
+	for i, n := range ends {
+		if n > uint64(f.total) || end+n > uint64(f.total) { // #nosec G115 -- a count
+			return nil, corrupt("more further edges than %d", f.total)
 		}
 		end += n
-		if i >= d.low {
-			into.EdgeEnd[i-d.low] = uint32(end - before) // #nosec G115 -- at most EdgesMax
+		ends[i] = end
+	}
+	return ends, nil
+}
+
+// room gives memory for n values.
+func (s *scratch) room(n int) []uint64 {
+	if n > len(s.values) {
+		return make([]uint64, n)
+	}
+	return s.values[:n]
+}
+
+func (d *decoder) fillFurther(p []byte, into *wire.Columns) error {
+	f, err := openFurther(p, d.v.h.rows)
+	if err != nil {
+		return err
+	}
+	if n := d.n(); d.rows != nil || n == 1 {
+		// Most rows have none; only for others is it needed how many come before.
+		counts := d.sc.codes[:n]
+		if err := fillRows(d, &f.counts, counts); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(counts, func(n uint64) bool { return n > 0 }) {
+			clear(into.EdgeEnd)
+			return nil
 		}
 	}
-	into.Edges = resize(into.Edges, int(end-before)) // #nosec G115 -- at most EdgesMax
-	values := d.sc.values[:]
-	if len(into.Edges) > len(values) {
-		values = make([]uint64, len(into.Edges))
+	ends, err := f.ends(d.high, d.sc)
+	if err != nil {
+		return err
 	}
-	values = values[:len(into.Edges)]
-	for k := range seqs {
-		if err := fillInts(&seqs[k], int(before), values); err != nil { // #nosec G115 -- at most EdgesMax
+	from := func(row int) uint64 {
+		if row == 0 {
+			return 0
+		}
+		return ends[row-1]
+	}
+	if d.rows == nil {
+		before := from(d.low)
+		for i, end := range ends[d.low:] {
+			into.EdgeEnd[i] = uint32(end - before) // #nosec G115 -- at most EdgesMax
+		}
+		into.Edges = resize(into.Edges, int(ends[d.high-1]-before)) // #nosec G115 -- at most EdgesMax
+		err = f.fill(int(before), into.Edges, d.sc)                 // #nosec G115 -- at most EdgesMax
+	} else {
+		for i, row := range d.rows {
+			before, end, at := from(int(row)), ends[row], len(into.Edges)
+			if end > before {
+				into.Edges = slices.Grow(into.Edges, int(end-before))[:at+int(end-before)] // #nosec G115 -- at most EdgesMax
+				if err = f.fill(int(before), into.Edges[at:], d.sc); err != nil {          // #nosec G115 -- at most EdgesMax
+					return err
+				}
+			}
+			into.EdgeEnd[i] = uint32(len(into.Edges)) // #nosec G115 -- at most EdgesMax
+		}
+	}
+	at := uint32(0)
+	for i, stop := range into.EdgeEnd {
+		for ; err == nil && at < stop; at++ {
+			if e := &into.Edges[at]; e.Cause != 0 {
+				e.Cause = d.id(i) - e.Cause
+			}
+		}
+	}
+	return err
+}
+
+// fill decodes edges from one on; their causes are still distances.
+func (f *furtherEdges) fill(from int, edges []wire.Edge, sc *scratch) error {
+	values := sc.room(len(edges))
+	for k := range f.seqs {
+		if err := fillInts(&f.seqs[k], from, values); err != nil {
 			return err
 		}
 		for i, x := range values {
-			e := &into.Edges[i]
+			e := &edges[i]
 			switch k {
 			case 0:
 				e.Cause = event.ID(x)
@@ -510,14 +615,6 @@ func (d *decoder) fillFurther(p []byte, into *wire.Columns) error {
 				e.Kind, e.Conf = event.EdgeKind(x), event.Confidence(x>>8) // #nosec G115 -- as encoded
 			case 2:
 				e.P = math.Float32frombits(uint32(x)) // #nosec G115 -- as encoded
-			}
-		}
-	}
-	at := uint32(0)
-	for i, stop := range into.EdgeEnd {
-		for ; at < stop; at++ {
-			if e := &into.Edges[at]; e.Cause != 0 {
-				e.Cause = into.Base + event.ID(i) - e.Cause // #nosec G115 -- an index
 			}
 		}
 	}
@@ -534,7 +631,11 @@ func (d *decoder) payload(id int, ends []uint32, data []byte) ([]uint32, []byte)
 	p, err := openPayload(lengths, pieces, d.v.h.rows)
 	if err == nil {
 		p.block, p.chunk = d.v.checked, id
-		ends, data, err = p.read(d.low, d.high, ends, data, d.sc)
+		if d.rows != nil {
+			ends, data, err = p.gather(d.rows, ends, data, d.sc)
+		} else {
+			ends, data, err = p.read(d.low, d.high, ends, data, d.sc)
+		}
 	}
 	d.fail(id, err)
 	return ends, data

@@ -78,6 +78,19 @@ func FuzzBlock(f *testing.F) {
 		}
 		if v.h.rows > 0 {
 			_ = v.columns(v.h.rows/2, v.h.rows/2+1, wire.ColAll, &c)
+			var rows []uint16
+			for i := v.h.rows / 3; i < v.h.rows; i += 1 + i/2 {
+				rows = append(rows, uint16(i))
+			}
+			if err := v.gather(rows, wire.ColAll, &c); err == nil && (c.Len != len(rows) || len(c.Time) != len(rows) || len(c.DataEnd) != len(rows)) {
+				t.Fatal("another number of rows")
+			}
+			for _, by := range findable {
+				found, _ := v.find(by, []uint64{0, uint64(v.h.base), 64}, nil)
+				if n := len(found); n > 0 && int(found[n-1]) >= v.h.rows {
+					t.Fatalf("row %d of %d", found[n-1], v.h.rows)
+				}
+			}
 		}
 		_, _ = v.lateEdges()
 		_ = v.checkAll()

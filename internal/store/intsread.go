@@ -277,7 +277,12 @@ func (s *packed) frameAt(i int) (uint64, error) {
 	if err := w.seek(i); err != nil {
 		return 0, err
 	}
-	at := uint(i - w.start) // #nosec G115 -- an index
+	return w.pick(i), nil
+}
+
+// pick gives value i of the present mini-block, which is a frame.
+func (w *walker) pick(i int) uint64 {
+	s, at := w.s, uint(i-w.start) // #nosec G115 -- an index
 	places := s.body[w.body : w.body+w.exceptions]
 	body := s.body[w.body+w.exceptions:]
 	v := bitsAt(body, at*w.width, w.width)
@@ -287,7 +292,7 @@ func (s *packed) frameAt(i int) (uint64, error) {
 			v |= bitsAt(high, uint(k)*w.highWidth, w.highWidth) << w.width // #nosec G115 -- k is an index
 		}
 	}
-	return w.base + v, nil
+	return w.base + v
 }
 
 // cursor reads a constant or packed sequence forwards, a mini-block at a time.

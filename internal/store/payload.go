@@ -283,3 +283,52 @@ func (p *payload) cached(e *piece, first int, sc *scratch) (err error) {
 	}
 	return err
 }
+
+// gather appends the payload of these rows, which must rise, to data, and where each ends to ends.
+func (p payload) gather(rows []uint16, ends []uint32, data []byte, sc *scratch) ([]uint32, []byte, error) {
+	wanted := sc.codes[:len(rows)]
+	if p.count == 0 {
+		clear(wanted)
+	} else if err := gatherInts(&p.lengths, rows, wanted); err != nil {
+		return ends, data, err
+	}
+	var e piece
+	var lengths []uint64 // of the piece at hand
+	var start uint64     // in it, of row at
+	first, next, at := 0, 0, 0
+	for k, n := range wanted {
+		row := int(rows[k])
+		if n > 0 {
+			for row >= next { // find its piece
+				if p.count--; p.count < 0 {
+					return ends, data, corrupt("pieces that end early")
+				}
+				if err := p.next(&e); err != nil {
+					return ends, data, err
+				}
+				first, lengths = next, nil
+				if next += e.rows; next > p.rows {
+					return ends, data, corrupt("a piece of %d rows from row %d", e.rows, first)
+				}
+			}
+			if lengths == nil {
+				lengths, at, start = sc.lengths[:e.rows], 0, 0
+				if err := fillInts(&p.lengths, first, lengths); err != nil {
+					return ends, data, err
+				}
+				if err := p.cached(&e, first, sc); err != nil {
+					return ends, data, err
+				}
+			}
+			for ; at < row-first; at++ {
+				start += lengths[at] & (1<<48 - 1) // so that no sum of them overflows
+			}
+			if n > PayloadBytesMax || start+n > uint64(len(sc.piece)) {
+				return ends, data, corrupt("rows that are longer than their piece")
+			}
+			data = append(data, sc.piece[start:start+n]...)
+		}
+		ends = append(ends, uint32(len(data))) // #nosec G115 -- rows are different, so bounded by payloadTotalsMax
+	}
+	return ends, data, nil
+}

@@ -163,12 +163,17 @@ func (s *segment) guard(e *blockEntry, f func() error) (err error) {
 
 // read fills into with the wanted columns of rows [low, high) of a block.
 func (s *segment) read(e *blockEntry, low, high int, want wire.ColumnSet, into *wire.Columns) error {
+	return s.with(e, func(v *blockView) error { return v.columns(low, high, want, into) })
+}
+
+// with lets f read a block, and names the block in its error.
+func (s *segment) with(e *blockEntry, f func(*blockView) error) error {
 	return s.guard(e, func() error {
 		var v blockView
 		if err := s.open(e, &v); err != nil {
 			return err
 		}
-		if err := v.columns(low, high, want, into); err != nil {
+		if err := f(&v); err != nil {
 			return s.corrupt(e, err)
 		}
 		return nil

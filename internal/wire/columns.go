@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
@@ -106,70 +107,103 @@ func (c *Columns) ExtOf(i int) []byte { return span(c.ExtEnd, c.Ext, i) }
 func (b *Block) Columns(low, high int, want ColumnSet, c *Columns) {
 	c.Reset()
 	c.Base, c.Len = b.Base+event.ID(low), high-low // #nosec G115 -- low is an index
-	rows := b.Rows[low:high]
-	for i := range rows {
-		r := &rows[i]
-		if want&ColTime != 0 {
-			c.Time = append(c.Time, r.Time)
+	for i := low; i < high; i++ {
+		b.appendRow(&b.Rows[i], want, c)
+	}
+}
+
+// Gather writes these rows of the block into c, the wanted columns only. Row k of c is row rows[k] of the block, and
+// c.Base the id of the block's first row.
+func (b *Block) Gather(rows []uint16, want ColumnSet, c *Columns) {
+	c.Reset()
+	c.Base, c.Len = b.Base, len(rows)
+	for _, row := range rows {
+		b.appendRow(&b.Rows[row], want, c)
+	}
+}
+
+// ColFindable are the columns that rows can be found by.
+const ColFindable = ColStream | ColCorrelation | ColParent | ColFurther
+
+// Find appends the rows that have, in one of the columns, a value that is asked for. Of further edges that is the cause.
+func (b *Block) Find(by ColumnSet, wanted func(uint64) bool, to []uint16) []uint16 {
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		found := by&ColStream != 0 && wanted(uint64(r.Stream)) ||
+			by&ColCorrelation != 0 && wanted(uint64(r.Correlation)) ||
+			by&ColParent != 0 && wanted(uint64(r.Parent))
+		if by&ColFurther != 0 && !found {
+			found = slices.ContainsFunc(b.Further(r), func(e Edge) bool { return wanted(uint64(e.Cause)) })
 		}
-		if want&ColSeq != 0 {
-			c.Seq = append(c.Seq, r.Seq)
+		if found {
+			to = append(to, uint16(i)) // #nosec G115 -- at most BlockRowsMax
 		}
-		if want&ColStream != 0 {
-			c.Stream = append(c.Stream, r.Stream)
-		}
-		if want&ColSource != 0 {
-			c.Source = append(c.Source, r.Source)
-		}
-		if want&ColKind != 0 {
-			c.Kind = append(c.Kind, r.Kind)
-		}
-		if want&ColFlags != 0 {
-			c.Flags = append(c.Flags, r.Flags)
-		}
-		if want&ColSite != 0 {
-			c.Site = append(c.Site, r.Site)
-		}
-		if want&ColKey != 0 {
-			c.Key = append(c.Key, r.Key)
-		}
-		if want&ColOrdinal != 0 {
-			c.Ordinal = append(c.Ordinal, r.Ordinal)
-		}
-		if want&ColPeer != 0 {
-			c.Peer = append(c.Peer, r.Peer)
-		}
-		if want&ColChild != 0 {
-			c.Child = append(c.Child, r.Child)
-		}
-		if want&ColParent != 0 {
-			c.Parent = append(c.Parent, r.Parent)
-			c.ParentKind = append(c.ParentKind, r.ParentKind)
-			c.ParentConf = append(c.ParentConf, r.ParentConf)
-			c.CorrConf = append(c.CorrConf, r.CorrConf)
-			c.ParentP = append(c.ParentP, r.ParentP)
-		}
-		if want&ColCorrelation != 0 {
-			c.Correlation = append(c.Correlation, r.Correlation)
-		}
-		if want&ColPosition != 0 {
-			c.Position = append(c.Position, r.Position)
-		}
-		if want&ColDuration != 0 {
-			c.Duration = append(c.Duration, r.Duration)
-		}
-		if want&ColFurther != 0 {
-			c.Edges = append(c.Edges, b.Further(r)...)
-			c.EdgeEnd = append(c.EdgeEnd, arenaEnd(len(c.Edges)))
-		}
-		if want&ColData != 0 {
-			c.Data = append(c.Data, b.Data(r)...)
-			c.DataEnd = append(c.DataEnd, arenaEnd(len(c.Data)))
-		}
-		if want&ColExt != 0 {
-			c.Ext = append(c.Ext, b.Ext(r)...)
-			c.ExtEnd = append(c.ExtEnd, arenaEnd(len(c.Ext)))
-		}
+	}
+	return to
+}
+
+// appendRow appends the wanted columns of a row to c.
+func (b *Block) appendRow(r *Row, want ColumnSet, c *Columns) {
+	if want&ColTime != 0 {
+		c.Time = append(c.Time, r.Time)
+	}
+	if want&ColSeq != 0 {
+		c.Seq = append(c.Seq, r.Seq)
+	}
+	if want&ColStream != 0 {
+		c.Stream = append(c.Stream, r.Stream)
+	}
+	if want&ColSource != 0 {
+		c.Source = append(c.Source, r.Source)
+	}
+	if want&ColKind != 0 {
+		c.Kind = append(c.Kind, r.Kind)
+	}
+	if want&ColFlags != 0 {
+		c.Flags = append(c.Flags, r.Flags)
+	}
+	if want&ColSite != 0 {
+		c.Site = append(c.Site, r.Site)
+	}
+	if want&ColKey != 0 {
+		c.Key = append(c.Key, r.Key)
+	}
+	if want&ColOrdinal != 0 {
+		c.Ordinal = append(c.Ordinal, r.Ordinal)
+	}
+	if want&ColPeer != 0 {
+		c.Peer = append(c.Peer, r.Peer)
+	}
+	if want&ColChild != 0 {
+		c.Child = append(c.Child, r.Child)
+	}
+	if want&ColParent != 0 {
+		c.Parent = append(c.Parent, r.Parent)
+		c.ParentKind = append(c.ParentKind, r.ParentKind)
+		c.ParentConf = append(c.ParentConf, r.ParentConf)
+		c.CorrConf = append(c.CorrConf, r.CorrConf)
+		c.ParentP = append(c.ParentP, r.ParentP)
+	}
+	if want&ColCorrelation != 0 {
+		c.Correlation = append(c.Correlation, r.Correlation)
+	}
+	if want&ColPosition != 0 {
+		c.Position = append(c.Position, r.Position)
+	}
+	if want&ColDuration != 0 {
+		c.Duration = append(c.Duration, r.Duration)
+	}
+	if want&ColFurther != 0 {
+		c.Edges = append(c.Edges, b.Further(r)...)
+		c.EdgeEnd = append(c.EdgeEnd, arenaEnd(len(c.Edges)))
+	}
+	if want&ColData != 0 {
+		c.Data = append(c.Data, b.Data(r)...)
+		c.DataEnd = append(c.DataEnd, arenaEnd(len(c.Data)))
+	}
+	if want&ColExt != 0 {
+		c.Ext = append(c.Ext, b.Ext(r)...)
+		c.ExtEnd = append(c.ExtEnd, arenaEnd(len(c.Ext)))
 	}
 }
 

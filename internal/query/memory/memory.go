@@ -121,6 +121,25 @@ func (m *Reader) ReadRow(id event.ID, want wire.ColumnSet, into *wire.Columns) (
 	return at - low, nil
 }
 
+// ReadRows gives some rows of a block.
+func (m *Reader) ReadRows(base event.ID, rows []uint16, want wire.ColumnSet, into *wire.Columns) error {
+	b, err := m.block(base)
+	if err != nil {
+		return err
+	}
+	b.Gather(rows, want, into)
+	return nil
+}
+
+// Find gives the rows of a block that have one of the values.
+func (m *Reader) Find(base event.ID, by wire.ColumnSet, values []uint64, to []uint16) ([]uint16, error) {
+	b, err := m.block(base)
+	if err != nil {
+		return to, err
+	}
+	return b.Find(by, func(v uint64) bool { return slices.Contains(values, v) }, to), nil
+}
+
 // Late gives all late edges.
 func (m *Reader) Late(yield func(wire.LateEdge) bool) {
 	for _, b := range m.blocks {
