@@ -22,12 +22,16 @@ type sequencer struct {
 	r    *Recorder
 	ctx  context.Context // over when what is left shall be given up
 	jobs chan job
-	done chan struct{} // closed when the goroutine has ended
+	// finish is closed when nothing more is to come. The jobs are never closed: whoever is late with one must not panic, and
+	// sees done.
+	finish chan struct{}
+	done   chan struct{} // closed when the goroutine has ended
 
-	c      *correlate.Correlator
-	add    func(*correlate.Correlator, *wire.Batch) // in tests another than its Add
-	inside map[wire.SourceID]int                    // events that the correlator holds
-	open   map[wire.SourceID]*begun                 // sources that have begun and not ended
+	c       *correlate.Correlator
+	add     func(*correlate.Correlator, *wire.Batch) // in tests another than its Add
+	publish func(context.Context, *wire.Block) error // the store's, but in tests
+	inside  map[wire.SourceID]int                    // events that the correlator holds
+	open    map[wire.SourceID]*begun                 // sources that have begun and not ended
 }
 
 // begun is what the correlator was told of a source: another correlator must hear it again.
@@ -60,12 +64,20 @@ func (s *sequencer) run() {
 	defer tick.Stop()
 	for {
 		select {
-		case j, more := <-s.jobs:
-			if !more {
-				s.guard(nil, func() { s.c.Finish() })
-				return
-			}
+		case j := <-s.jobs:
 			s.work(j)
+		case <-s.finish:
+			for {
+				select {
+				case j := <-s.jobs:
+					s.work(j)
+					continue
+				default:
+				}
+				break
+			}
+			s.guard(nil, func() { s.c.Finish() })
+			return
 		case now := <-tick.C:
 			s.guard(nil, func() {
 				s.c.Tick(now.UnixNano())
@@ -154,7 +166,7 @@ func (s *sequencer) Emit(b *wire.Block) {
 	}
 	account.settle(func(src wire.SourceID, n int) { s.inside[src] -= n })
 	for wait := fullDiskWaitLeast; ; wait = min(2*wait, fullDiskWaitMost) {
-		err := s.r.store.Publish(s.ctx, b)
+		err := s.publish(s.ctx, b)
 		if err == nil {
 			break
 		}

@@ -213,8 +213,8 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 		return err
 	}
 	r.seq = &sequencer{
-		r: r, ctx: ctx, jobs: make(chan job, sequencerQueueBatches), done: make(chan struct{}),
-		add: (*correlate.Correlator).Add, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]*begun{},
+		r: r, ctx: ctx, jobs: make(chan job, sequencerQueueBatches), finish: make(chan struct{}), done: make(chan struct{}),
+		add: (*correlate.Correlator).Add, publish: r.store.Publish, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]*begun{},
 	}
 	r.seq.start()
 	r.ring = ring.New(r.o.RingBatches, r.o.Policy, r.dropped, ring.Weigh(func(b *wire.Batch) int { return b.Len() }))
@@ -472,7 +472,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 	}
 	r.ring.Close()
 	wrong = append(wrong, r.intake.Drain(ctx))
-	close(r.seq.jobs)
+	close(r.seq.finish)
 	select {
 	case <-r.seq.done:
 	case <-ctx.Done():

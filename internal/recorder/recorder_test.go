@@ -590,7 +590,7 @@ func TestT5_TheLatencyOfAnIdleFlowIsMeasured(t *testing.T) {
 	}
 }
 
-func TestPlaces(t *testing.T) {
+func TestT5_RecordingsAreFoundWhereTheyWereMade(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if _, err := Find(""); !errors.Is(err, ErrNoRecording) || !strings.Contains(err.Error(), "pastcone import") {
 		t.Errorf("without a recording the error says how to make one: %v", err)
