@@ -142,7 +142,7 @@ func TestT5_AnEndWithoutTimeSaysWhatIsGivenUp(t *testing.T) {
 	}
 	time.AfterFunc(50*time.Millisecond, func() { close(hold) })
 	err := r.Close(over)
-	if !errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "1 events from id 1 on were not written") {
 		t.Errorf("the recorder: %v", err)
 	}
 	if err := in.Close(within(t), true); err != nil {
