@@ -35,6 +35,7 @@ func scan[T any](x *run, infos []wire.BlockInfo, work func(*view) (T, error), ta
 		inline = inlineBlocks
 	}
 	v := newView(x.r)
+	defer v.release()
 	for _, info := range infos[:inline] {
 		if err = x.ctx.Err(); err != nil {
 			break
@@ -93,6 +94,9 @@ func scanParallel[T any](x *run, infos []wire.BlockInfo, v *view, work func(*vie
 			v.worker = i
 		}
 		wait.Go(func() {
+			if i > 0 {
+				defer v.release()
+			}
 			for j := range jobs {
 				var o outcome[T]
 				if o.err = ctx.Err(); o.err == nil {

@@ -119,6 +119,7 @@ const rankedChunk = 512
 func (x *run) giveRanked(infos []wire.BlockInfo, items []ranked, give func(*Hit) error) error {
 	getters := x.getters(x.q.selected)
 	v := newView(x.r)
+	defer v.release()
 	for len(items) > 0 {
 		chunk := items[:min(rankedChunk, len(items))]
 		items = items[len(chunk):]

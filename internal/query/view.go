@@ -1,6 +1,8 @@
 package query
 
 import (
+	"sync"
+
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
 )
@@ -30,13 +32,43 @@ type view struct {
 	text    []byte // for unescaping
 }
 
-func newView(r Reader) *view {
-	v := &view{r: r}
+// views are used again by later queries: the columns of a whole block are some 100 KiB, which to make for each of many small
+// questions would keep the garbage collector busier than the answers.
+var views = sync.Pool{New: func() any {
+	v := &view{}
 	for i := range v.all {
 		v.all[i] = uint16(i) // #nosec G115 -- BlockRowsMax is below 65,536
 	}
 	return v
+}}
+
+// newView takes a view, which release gives back.
+func newView(r Reader) *view {
+	v := views.Get().(*view)
+	v.r = r
+	return v
 }
+
+// viewPayloadMax bounds the payload that an unused view keeps the memory of.
+const viewPayloadMax = 1 << 20
+
+// release gives the view back. Nothing that was made of it may point into it, which it may not anyway: it goes on to the next
+// block before its results are taken.
+func (v *view) release() {
+	payload := cap(v.apart.Data) + cap(v.apart.Ext) + cap(v.text)
+	for i := range v.parts {
+		payload += cap(v.parts[i].Data) + cap(v.parts[i].Ext)
+	}
+	if payload > viewPayloadMax || len(v.parts) > viewPartsMax {
+		return
+	}
+	v.r, v.names, v.streams, v.worker = nil, nil, nil, 0
+	v.c, v.ext = wire.Columns{}, wire.Extension{}
+	views.Put(v)
+}
+
+// viewPartsMax bounds the readings that an unused view keeps the memory of.
+const viewPartsMax = 8
 
 // open turns the view to another block, of which nothing is read yet.
 func (v *view) open(info wire.BlockInfo) {

@@ -146,10 +146,9 @@ func newValueSet(values []uint64) *valueSet {
 	return s
 }
 
-func (s *valueSet) has(v uint64) bool {
-	if s.mask[v>>6&15]>>(v&63)&1 == 0 {
-		return false
-	}
+func (s *valueSet) has(v uint64) bool { return s.mask[v>>6&15]>>(v&63)&1 != 0 && s.surely(v) }
+
+func (s *valueSet) surely(v uint64) bool {
 	if len(s.values) == 1 {
 		return s.values[0] == v
 	}
@@ -218,6 +217,9 @@ func (c *dictionary) find(rows int, set *valueSet, to []uint16, sc *scratch) ([]
 	if found == 0 {
 		return to, nil
 	}
+	if found == 1 && c.codes.mode == modeRuns {
+		return c.codes.findRuns(uint64(first), to) // #nosec G115 -- an index
+	}
 	codes := sc.codes[:rows]
 	if err := fillInts(&c.codes, 0, codes); err != nil {
 		return to, err
@@ -244,6 +246,36 @@ func (c *dictionary) find(rows int, set *valueSet, to []uint16, sc *scratch) ([]
 		if in[code] != 0 {
 			to = append(to, uint16(i)) // #nosec G115 -- at most BlockRowsMax
 		}
+	}
+	return to, nil
+}
+
+// findRuns appends where in runs a value is.
+func (s *ints) findRuns(value uint64, to []uint16) ([]uint16, error) {
+	values, lengths := cursor{walker: walker{s: &s.inner[0]}}, cursor{walker: walker{s: &s.inner[1]}}
+	start := 0
+	for run := 0; run < s.inner[0].n && start < s.n; {
+		all, err := lengths.from(run)
+		if err != nil {
+			return to, err
+		}
+		of, err := values.from(run)
+		if err != nil {
+			return to, err
+		}
+		for k, length := range all {
+			stop := start + int(min(length, uint64(s.n-start))) // #nosec G115 -- start is at most n
+			if of[k] == value {
+				for i := start; i < stop; i++ {
+					to = append(to, uint16(i)) // #nosec G115 -- at most BlockRowsMax
+				}
+			}
+			start = stop
+		}
+		run += len(all)
+	}
+	if start < s.n {
+		return to, corrupt("runs that end early")
 	}
 	return to, nil
 }
