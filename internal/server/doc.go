@@ -7,7 +7,8 @@
 //
 // What a client sends belongs to a session, not to a connection: when the line breaks, the session
 // remembers which batches it has, so that the client sends again whatever it is unsure of, and nothing
-// is recorded twice. A batch is acknowledged when it is durable, never before.
+// is recorded twice. A batch is acknowledged when it is durable, never before. A session that its client has
+// ended takes no more, also after a restart: the recorder knows it. One that only stays away can come back.
 //
 // What the server needs it says here ([Recorder], [Input], [Answerer]); it knows neither the flow behind
 // them nor the store.
