@@ -258,10 +258,11 @@ func formatOf(head []byte) (Format, error) {
 	if isUTF16(head) {
 		return EventLines, nil // its reader says what to do
 	}
-	if !isText(head) {
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
+	// What begins as a line goes to the reader of lines, whatever follows: a bad line costs none of the good ones.
+	if !isText(head) && !bytes.HasPrefix(text, []byte("{\"")) {
 		return 0, unknownBinary(head)
 	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
 	switch {
 	case len(text) == 0:
 		return EventLines, nil // lines with nothing in them

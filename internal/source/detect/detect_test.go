@@ -68,6 +68,8 @@ func TestOpen_WhatCanBeRead(t *testing.T) {
 		{"a very long first name", []byte(`{"` + strings.Repeat("a", 2000) + `":1}`), EventLines, ""},
 		{"UTF-16, which the reader of lines explains", utf16Of(line), EventLines, ""},
 		{"a bad line, which the reader of lines explains", []byte(`{stream: 1}`), EventLines, ""},
+		{"a line of zeros among good ones", []byte(line + "\x00\x00\n" + line), EventLines, ""},
+		{"a broken character in the first line", []byte("{\"stream\":\"g\xff1\"}\n" + line), EventLines, ""},
 		{"a character that is cut at the bound", []byte(`{"stream":"` + strings.Repeat("a", headBytesMax-12) + "ä" + `"}`), EventLines, ""},
 		{"event lines in gzip", gzipped(t, []byte(line)), EventLines, "gzip"},
 		{"event lines in zstd", zstandard(t, []byte(line)), EventLines, "zstd"},
