@@ -74,7 +74,13 @@ func (a *asking) local(ctx context.Context, dir string) error {
 	if dir != "" {
 		a.q.Recording = dir
 	}
-	return answer.Answer(ctx, snapshot, rec.Sources(), &a.q, a.s.out)
+	sources := rec.Listed()
+	if a.q.Op == "stats" { // only its answer has the accounts
+		if sources, err = rec.Sources(); err != nil {
+			return err
+		}
+	}
+	return answer.Answer(ctx, snapshot, sources, &a.q, a.s.out)
 }
 
 func (a *asking) remote(ctx context.Context) error {

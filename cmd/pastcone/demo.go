@@ -68,7 +68,9 @@ func demo(ctx context.Context, s *screen, load checkout.Config, set *config.Sett
 	if err != nil {
 		return err
 	}
-	rec, err := recorder.Open(dir, recorder.FromSettings(set))
+	options := recorder.FromSettings(set)
+	options.Log = s.warnings()
+	rec, err := recorder.Open(dir, options)
 	if err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func demo(ctx context.Context, s *screen, load checkout.Config, set *config.Sett
 			return nil
 		}
 		closed = true
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), demoDrain)
+		within, cancel := rec.Ending(ctx, demoDrain, demoDrain)
 		defer cancel()
 		return rec.Close(within)
 	}

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,8 +71,8 @@ goes on. The same file is not imported twice. An interrupt finishes what was rea
 // importDrain bounds how long the end of an import may take that was not interrupted.
 const importDrain = 5 * time.Minute
 
-// ending gives the time in which an import must come to its end.
-func (m *importing) ending(ctx context.Context) (context.Context, context.CancelFunc) {
+// sending gives the time in which the sending of a file must come to its end.
+func (m *importing) sending(ctx context.Context) (context.Context, context.CancelFunc) {
 	bound := importDrain
 	if ctx.Err() != nil {
 		bound = m.set.Drain.Deadline
@@ -104,7 +107,9 @@ func (m *importing) record(ctx context.Context, names []string) (err error) {
 			return err
 		}
 	}
-	rec, err := recorder.Open(dir, recorder.FromSettings(m.set))
+	options := recorder.FromSettings(m.set)
+	options.Log = m.s.warnings()
+	rec, err := recorder.Open(dir, options)
 	if err != nil {
 		return err
 	}
@@ -117,9 +122,16 @@ func (m *importing) record(ctx context.Context, names []string) (err error) {
 			}
 		}
 	}
-	within, cancel := m.ending(ctx)
+	interrupted := m.set.Drain.Deadline
+	if ctx.Err() != nil && rec.Stuck() {
+		interrupted = 0 // the end of the file has waited for room already
+	}
+	within, cancel := rec.Ending(ctx, importDrain, interrupted)
 	defer cancel()
 	failed = append(failed, rec.Close(within))
+	if c := rec.Status().Correlator; c.Evicted > 0 || c.Forgotten > 0 {
+		fmt.Fprintf(m.s.err, "memory was short: %d waits were cut, %d things that later events may refer to were forgotten; see correlate.memory_bytes_max in the settings\n", c.Evicted, c.Forgotten)
+	}
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("%w\n(what was read is in %s)", err, dir)
 	}
@@ -168,21 +180,46 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 		bar.Set(bytes, f.Size(), fmt.Sprintf("%d events, %.0f k/s, %d rejected", events, float64(events)/1e3/time.Since(began).Seconds(), rejected))
 	}}, reporting{in, m.s})
 	bar.End()
-	within, cancel := m.ending(ctx)
+	within, cancel := rec.Ending(ctx, importDrain, m.set.Drain.Deadline)
 	defer cancel()
 	closing := in.Close(within, err == nil)
+	a := in.Account()
+	summary.Events, summary.Rejected = int64(a.Stored), int64(a.Rejected) // #nosec G115 -- counts
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%s: interrupted; %d events of it are recorded", name, summary.Events)
+		err = fmt.Errorf("%s: interrupted; %d events of it are recorded", name, a.Stored)
+		if a.InFlight > 0 {
+			err = fmt.Errorf("%w; %d that were read are not stored", err, a.InFlight)
+		}
 	}
 	if err := errors.Join(err, closing); err != nil {
 		return err
 	}
 	note := summary.Note
-	if summary.Rejected > 0 {
-		note = fmt.Sprintf("see %s", filepath.Join(rec.Dir(), "rejects.ndjson"))
+	if a.Shed > 0 {
+		note = fmt.Sprintf("%d events were dropped (%s)", a.Shed, reasons(a.ShedBy))
+	}
+	if a.Rejected > 0 {
+		note = fmt.Sprintf("rejected: %s; see %s", reasons(a.RejectedBy), filepath.Join(rec.Dir(), "rejects.ndjson"))
 	}
 	m.say(name, summary, note)
+	if a.Stored == 0 && a.Accepted > 0 {
+		return fmt.Errorf("%s: nothing of it could be used", name)
+	}
 	return nil
+}
+
+// reasons tells how many there are for which reason; the explanation behind a reason's colon is left to stats.
+func reasons(by map[string]uint64) string {
+	short := map[string]uint64{}
+	for reason, n := range by {
+		name, _, _ := strings.Cut(reason, ":")
+		short[name] += n
+	}
+	var all []string
+	for _, reason := range slices.Sorted(maps.Keys(short)) {
+		all = append(all, fmt.Sprintf("%d %s", short[reason], reason))
+	}
+	return strings.Join(all, ", ")
 }
 
 func sourceName(name string) string {
@@ -231,7 +268,7 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 		return nil
 	}))
 	bar.End()
-	within, cancel := m.ending(ctx)
+	within, cancel := m.sending(ctx)
 	defer cancel()
 	if err != nil { // the source has not ended: what is left of it can come later
 		leaving := sender.Leave(within)

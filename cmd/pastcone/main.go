@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -40,6 +41,11 @@ type screen struct {
 	json     bool
 	style    render.Style
 	progress bool // err is a terminal: show progress on it
+}
+
+// warnings gives where what goes wrong beside the answer is told, also where err is no terminal.
+func (s *screen) warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 func main() {

@@ -109,7 +109,7 @@ func serve(ctx context.Context, s *screen, dir string, from *settings) (err erro
 		return err
 	}
 	drain := func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.WithoutCancel(ctx), live.Load().Drain.Deadline)
+		return rec.Ending(ctx, live.Load().Drain.Deadline, live.Load().Drain.Deadline)
 	}
 	defer func() {
 		within, cancel := drain()

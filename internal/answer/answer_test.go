@@ -54,7 +54,11 @@ func ask(t *testing.T, rec *recorder.Recording, q answer.Question) (string, erro
 		t.Fatal(err)
 	}
 	defer snapshot.Close()
-	return askAt(t, snapshot, rec.Sources(), q)
+	sources, err := rec.Sources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return askAt(t, snapshot, sources, q)
 }
 
 func askAt(t *testing.T, r query.Reader, sources answer.Sources, q answer.Question) (string, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pastcone/pastcone/client"
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/answer"
 	"github.com/pastcone/pastcone/internal/correlate"
 	"github.com/pastcone/pastcone/internal/pipeline"
 	"github.com/pastcone/pastcone/internal/server"
@@ -55,6 +56,79 @@ func TestT5_AFullDiskMakesSourcesWaitAndLosesNothing(t *testing.T) {
 	}
 	closeWell(t, r)
 	checkHandedOver(t, readAll(t, dir), "jobs", 50)
+}
+
+func TestT5_WhoeverLeavesWhileTheDiskIsFullDoesNotWaitForRoom(t *testing.T) {
+	r := open(t, filepath.Join(t.TempDir(), "rec"), Options{Lateness: time.Millisecond})
+	planPublish(t, r, func(context.Context, *wire.Block) error { return store.ErrNoSpace })
+	in := input(t, r, "one", true)
+	push(t, in, handedOver(50, "jobs")...)
+	ctx, interrupt := context.WithCancel(context.Background())
+	ending, end := r.Ending(ctx, time.Hour, time.Hour)
+	defer end()
+	closed := make(chan error, 1)
+	go func() { closed <- in.Close(ending, true) }()
+	eventually(t, "the disk is full", r.Stuck)
+	select {
+	case err := <-closed:
+		t.Fatalf("who is not interrupted waits, but: %v", err)
+	case <-time.After(stuckDrain + 4*endingLook):
+	}
+	interrupt()
+	if err := errors.Join(<-closed, r.Close(ending)); err == nil || !strings.Contains(err.Error(), "153 events are not") {
+		t.Errorf("it says %v", err)
+	}
+	if all := r.Books().All; all.Stored != 0 || all.InFlight != 0 || all.RejectedBy[ReasonStore] != 153 {
+		t.Errorf("the books have %+v", all)
+	}
+}
+
+func TestT5_AfterACrashTheBooksHaveWhatTheBlocksHave(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "rec")
+	r := open(t, dir, Options{Lateness: time.Millisecond})
+	before := input(t, r, "closed", false)
+	push(t, before, handedOver(10, "old")...)
+	if err := before.Close(within(t), true); err != nil {
+		t.Fatal(err)
+	}
+	one := input(t, r, "one", false)
+	push(t, one, handedOver(50, "jobs")...)
+	two := input(t, r, "two", false)
+	push(t, two, logOf("g", 1), logOf("g", 5)) // with a gap between them, which is no event of the source
+	eventually(t, "all of it is durable", func() bool { return r.Books().All.Stored == 33+153+2 })
+	crashed := filepath.Join(t.TempDir(), "crashed") // as it is on the disk at this moment
+	if err := os.CopyFS(crashed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	closeWell(t, r)
+	check := func(when string, all answer.Sources) {
+		t.Helper()
+		for i, want := range []uint64{33, 153, 2} {
+			if s := all[i]; s.Stored != want || s.Accepted != want || s.Complete != (i == 0) {
+				t.Errorf("%s: %d events of %q are stored, but the books have %+v", when, want, s.Name, s)
+			}
+		}
+	}
+	rec, err := Read(crashed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rec.Close()
+	if s := rec.Listed(); s[1].Stored != 0 {
+		t.Fatalf("the manifest has %+v: this is no crash", s[1])
+	}
+	check("only read", sources(t, rec))
+	for _, run := range []string{"opened again", "and once more"} {
+		r = open(t, crashed, Options{Lateness: time.Millisecond})
+		check(run, r.Sources())
+		closeWell(t, r)
+	}
+	again, err := Read(crashed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	check("by the manifest", again.Listed())
 }
 
 func TestT5_AStoreThatFailsStopsTheRecorderAndSaysSo(t *testing.T) {

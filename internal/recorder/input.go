@@ -82,9 +82,14 @@ func (in *Input) Reject(why source.Rejected) error {
 	return in.r.rejects.Add(why)
 }
 
+// Account gives what became of what this input accepted.
+func (in *Input) Account() pipeline.Account {
+	return since(in.r.ledger.Account(in.info.ID), in.base)
+}
+
 // Rejects gives how many inputs were rejected up to now.
 func (in *Input) Rejects() uint64 {
-	return since(in.r.ledger.Account(in.info.ID), in.base).RejectedBy[ReasonUnreadable]
+	return in.Account().RejectedBy[ReasonUnreadable]
 }
 
 // Hurry has the events of a finite source wait for their causes no longer than those of any other, from now on: whoever
@@ -133,6 +138,9 @@ func (in *Input) Close(ctx context.Context, complete bool) error {
 		return fmt.Errorf("source %q: %d batches had not been correlated: %w", in.info.Name, left, ctx.Err())
 	}
 	if err := in.r.endSource(ctx, in.info.ID); err != nil {
+		if n := in.Account().InFlight; n > 0 {
+			err = fmt.Errorf("source %q: %d events are not stored: %w", in.info.Name, n, err)
+		}
 		return err
 	}
 	if err := in.r.waitSettled(ctx, in.info.ID); err != nil {

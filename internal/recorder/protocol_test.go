@@ -491,7 +491,7 @@ func TestT5_AnswersOverTheProtocolAreThoseOfTheRecording(t *testing.T) {
 	} {
 		for _, q.JSON = range []bool{false, true} {
 			var want bytes.Buffer
-			if err := answer.Answer(within(t), snapshot, rec.Sources(), &q, &want); err != nil {
+			if err := answer.Answer(within(t), snapshot, sources(t, rec), &q, &want); err != nil {
 				t.Fatal(err)
 			}
 			got, err := askedOf(t, asker, q)

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pastcone/pastcone/internal/answer"
@@ -34,8 +35,20 @@ func (r *Recording) Dir() string { return r.dir }
 // Snapshot gives everything that is committed now. Close it after use.
 func (r *Recording) Snapshot() (query.Reader, error) { return r.reader.Fresh() }
 
-// Sources tells of the recording's sources, as far as the manifest knows.
-func (r *Recording) Sources() answer.Sources { return sourcesOf(r.reader.Sources()) }
+// Listed tells of the recording's sources, as far as the manifest knows: of one that was not closed, not how many events it
+// has.
+func (r *Recording) Listed() answer.Sources { return sourcesOf(r.reader.Sources()) }
+
+// Sources tells of the recording's sources. The events of those that are not complete are counted in the blocks, which is
+// a look at all of them.
+func (r *Recording) Sources() (answer.Sources, error) {
+	snapshot, err := r.Snapshot() // and the sources of that moment
+	if err != nil {
+		return nil, err
+	}
+	infos, _, err := recounted(r.reader.Sources(), snapshot)
+	return sourcesOf(infos), errors.Join(err, snapshot.Close())
+}
 
 // Close closes it.
 func (r *Recording) Close() error { return r.reader.Close() }

@@ -178,6 +178,9 @@ func Open(dir string, o Options) (r *Recorder, err error) {
 	if r.letters, err = pipeline.OpenDeadLetters(filepath.Join(dir, "dead-letters.ndjson"), o.LettersBytesMax); err != nil {
 		return r, err
 	}
+	if err = r.recount(); err != nil {
+		return r, err
+	}
 	w.OnDurable(r.durable)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
@@ -235,7 +238,11 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 		Owners: func(b *wire.Batch, yield func(wire.SourceID, int)) { yield(b.Source, b.Len()) },
 		Letter: r.letters, Encode: r.batchLines,
 		GaveUp: func(b *wire.Batch, err error) {
-			r.log.Error("a batch was given up", "source", b.Source, "events", b.Len(), "error", err)
+			level := slog.LevelError
+			if errors.Is(err, pipeline.ErrNotDrained) { // the error of the drain tells them all at once
+				level = slog.LevelDebug
+			}
+			r.log.Log(context.Background(), level, "a batch was given up", "source", b.Source, "events", b.Len(), "error", err)
 			r.release(b)
 		},
 		Since: func(b *wire.Batch) int64 { return b.Arrived },

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/answer"
 	"github.com/pastcone/pastcone/internal/correlate"
 	"github.com/pastcone/pastcone/internal/pipeline"
 	"github.com/pastcone/pastcone/internal/ring"
@@ -87,6 +88,16 @@ func push(t *testing.T, in *Input, events ...event.Event) {
 	if err := in.Push(within(t), b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// sources gives what a recording tells of its sources.
+func sources(t *testing.T, rec *Recording) answer.Sources {
+	t.Helper()
+	all, err := rec.Sources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // readAll gives every event of a recording in the order of ids.
@@ -185,7 +196,7 @@ func TestT5_EventsFlowFromTheInputToTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rec.Close()
-	if s := rec.Sources(); len(s) != 1 || s[0].Name != "one" || !s[0].Complete || s[0].Stored != uint64(len(events)) || s[0].Open {
+	if s := sources(t, rec); len(s) != 1 || s[0].Name != "one" || !s[0].Complete || s[0].Stored != uint64(len(events)) || s[0].Open {
 		t.Errorf("the manifest says %+v", s)
 	}
 }
@@ -405,7 +416,7 @@ func TestT5_AReopenedRecordingGoesOnWithItsStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rec.Close()
-	if s := rec.Sources(); len(s) != 1 || s[0].Stored != 3 || s[0].Rejected != 1 || s[0].RejectedBy[correlate.Duplicate.String()] != 1 {
+	if s := sources(t, rec); len(s) != 1 || s[0].Stored != 3 || s[0].Rejected != 1 || s[0].RejectedBy[correlate.Duplicate.String()] != 1 {
 		t.Errorf("both runs together stored 3 events and refused a duplicate, but %+v", s)
 	}
 }
