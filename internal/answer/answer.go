@@ -130,18 +130,15 @@ func Answer(ctx context.Context, r query.Reader, sources Sources, q *Question, w
 		a.style.Sources = a.o.Sources
 	}
 	switch q.Op {
-	case "why":
-		return a.why()
-	case "future":
-		return a.future()
-	case "relate":
-		return a.relate()
-	case "show":
-		return a.show()
 	case "find":
 		return a.find()
+	case "stats":
+		return a.stats()
 	}
-	return a.stats()
+	if err := map[string]func() error{"why": a.why, "future": a.future, "relate": a.relate, "show": a.show}[q.Op](); err != nil || a.damage == "" {
+		return err
+	}
+	return show1(a, a.damage, render.Partial, render.PartialJSON)
 }
 
 // asked is a question being answered.
@@ -153,6 +150,7 @@ type asked struct {
 	sources Sources
 	style   render.Style
 	o       query.Options
+	damage  string // what was left out in finding the event to answer about
 }
 
 // event resolves the EVENT argument of that index.
@@ -168,7 +166,7 @@ func (a *asked) event(i int) (event.ID, error) {
 
 // resolving gives the options for finding one event.
 func (a *asked) resolving() query.Options {
-	return query.Options{Sources: a.o.Sources, BytesMax: a.o.BytesMax, CausalBudget: a.o.CausalBudget}
+	return query.Options{Sources: a.o.Sources, BytesMax: a.o.BytesMax, CausalBudget: a.o.CausalBudget, OnDamage: func(told string) { a.damage = told }}
 }
 
 // show1 writes an answer in the form that was asked for.
@@ -211,7 +209,15 @@ func (a *asked) whyLast() error {
 		return err
 	}
 	if len(suggestions) == 0 {
-		return fmt.Errorf("%w: nothing is recorded yet", ErrNoAnswer)
+		if first, end := a.r.Range(); first >= end {
+			return fmt.Errorf("%w: nothing is recorded yet", ErrNoAnswer)
+		}
+		lacks := ""
+		if a.damage != "" {
+			lacks = " (" + a.damage + ")"
+		}
+		return fmt.Errorf("%w: there is no error, and nothing else stands out%s: 'pastcone stats' says what is recorded, 'pastcone find' finds events",
+			ErrNoAnswer, lacks)
 	}
 	return show1(a, suggestions, render.Suggest, render.SuggestJSON)
 }
@@ -265,7 +271,7 @@ func (a *asked) show() error {
 }
 
 func (a *asked) stats() error {
-	statistics, err := query.Stats(a.ctx, a.r, a.resolving())
+	statistics, err := query.Stats(a.ctx, a.r, a.resolving()) // which tells of damage itself
 	if err != nil {
 		return err
 	}

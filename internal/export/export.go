@@ -13,6 +13,7 @@ package export
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -30,8 +31,8 @@ type Options struct {
 // outputBufferBytes is what is collected before it is written.
 const outputBufferBytes = 256 << 10
 
-// NDJSON writes the events as event lines with their results, and gives their number. On an error, whole lines may have
-// been written, and a part of one.
+// NDJSON writes the events as event lines with their results, and gives their number. What is damaged is left
+// out, and told by a *PartialError at the end. On another error, whole lines may have been written, and a part of one.
 func NDJSON(ctx context.Context, r query.Reader, o Options, w io.Writer) (int64, error) {
 	out := bufio.NewWriterSize(w, outputBufferBytes)
 	var line []byte
@@ -40,8 +41,8 @@ func NDJSON(ctx context.Context, r query.Reader, o Options, w io.Writer) (int64,
 		_, err := out.Write(line)
 		return err
 	})
-	if err == nil {
-		err = out.Flush()
+	if finished(err) {
+		err = errors.Join(err, out.Flush())
 	}
 	if err != nil {
 		return n, fmt.Errorf("exporting event lines: %w", err)
@@ -55,11 +56,18 @@ func each(ctx context.Context, r query.Reader, o Options, write func(*event.Even
 	late := hasLate(r)
 	var c wire.Columns
 	var e event.Event
+	var damaged []error
+	damages := 0
 	for _, info := range r.Blocks(wire.Prune{}) {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		if err := r.Read(info.Base, wire.ColAll, &c); err != nil {
+		if err := r.Read(info.Base, wire.ColAll, &c); query.IsDamage(err) {
+			if damages++; damages <= damagesNamed {
+				damaged = append(damaged, fmt.Errorf("events %d to %d are left out: %w", info.Base, info.Base+event.ID(info.Rows)-1, err)) // #nosec G115 -- a count
+			}
+			continue
+		} else if err != nil {
 			return n, err
 		}
 		for i := range c.Len {
@@ -84,7 +92,39 @@ func each(ctx context.Context, r query.Reader, o Options, write func(*event.Even
 			o.Progress(uint64(info.Base-first)+uint64(c.Len), uint64(end-first)) // #nosec G115 -- a count
 		}
 	}
+	if damages > 0 {
+		return n, &PartialError{damages, damaged}
+	}
 	return n, nil
+}
+
+// damagesNamed is how many damaged blocks a PartialError names.
+const damagesNamed = 5
+
+// PartialError says that everything was written but what is damaged.
+type PartialError struct {
+	Blocks int     // that could not be read
+	First  []error // what is wrong with the first of them
+}
+
+func (e *PartialError) Error() string {
+	text := "the rest is written; damaged:"
+	for _, err := range e.First {
+		text += "\n  " + err.Error()
+	}
+	if more := e.Blocks - len(e.First); more > 0 {
+		text += fmt.Sprintf("\n  and %d more blocks", more)
+	}
+	return text
+}
+
+// Unwrap gives what is wrong.
+func (e *PartialError) Unwrap() []error { return e.First }
+
+// finished says whether all was written that can be.
+func finished(err error) bool {
+	var partial *PartialError
+	return err == nil || errors.As(err, &partial)
 }
 
 // hasLate says whether the recording may hold late edges: most have none, and need not be asked event by event.

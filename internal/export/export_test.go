@@ -368,3 +368,53 @@ func (c *counter) Write(p []byte) (int, error) {
 	*c += counter(len(p))
 	return len(p), nil
 }
+
+// damage is an error of a reader that has the rest.
+type damage struct{ error }
+
+func (damage) Damaged() bool { return true }
+
+// holed is a recording with a block that is damaged.
+type holed struct {
+	*memory.Reader
+	base event.ID
+	err  error
+}
+
+func (h holed) Read(base event.ID, want wire.ColumnSet, into *wire.Columns) error {
+	if base == h.base || h.base == 0 {
+		return h.err
+	}
+	return h.Reader.Read(base, want, into)
+}
+
+func TestExports_WhatIsDamagedIsLeftOutAndNamed(t *testing.T) {
+	err := damage{errors.New("segment 3, block 3: the checksum is wrong")}
+	r := holed{recording(t, story(), 2), 3, err}
+	var partial *PartialError
+	var out, file bytes.Buffer
+	n, got := NDJSON(context.Background(), r, Options{}, &out)
+	if n != 4 || !errors.As(got, &partial) || !errors.Is(got, err) || !strings.Contains(got.Error(), "events 3 to 4 are left out: segment 3, block 3") {
+		t.Errorf("event lines: %d, %v", n, got)
+	}
+	var ids []event.ID
+	for _, e := range parsed(t, out.String()) {
+		ids = append(ids, e.ID)
+	}
+	if fmt.Sprint(ids) != "[1 2 5 6]" {
+		t.Errorf("event lines of %v", ids)
+	}
+	if n, got := Parquet(context.Background(), r, Options{}, &file); n != 4 || !errors.As(got, &partial) || len(readBack(t, file.Bytes())) != 4 {
+		t.Errorf("Parquet: %d, %v", n, got)
+	}
+	// A disk that is full as well is told as well.
+	disk := errors.New("no space")
+	if _, got := NDJSON(context.Background(), r, Options{}, full{disk}); !errors.Is(got, disk) || !errors.Is(got, err) {
+		t.Errorf("disk full: %v", got)
+	}
+	// Only the first are named.
+	all := holed{recording(t, story(), 1), 0, err}
+	if n, got := NDJSON(context.Background(), all, Options{}, &out); n != 0 || !strings.Contains(got.Error(), "and 1 more block") {
+		t.Errorf("all damaged: %d, %v", n, got)
+	}
+}

@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -76,7 +77,8 @@ type parquetCause struct {
 	P          *float64 `parquet:"p,optional"`
 }
 
-// Parquet writes the events as a Parquet file, and gives their number. On an error the file has no footer, and no
+// Parquet writes the events as a Parquet file, and gives their number. What is damaged is left out, and
+// told by a *PartialError at the end. On another error the file has no footer, and no
 // reader takes it for whole.
 func Parquet(ctx context.Context, r query.Reader, o Options, w io.Writer) (int64, error) {
 	out := parquet.NewGenericWriter[parquetRow](w,
@@ -110,11 +112,11 @@ func Parquet(ctx context.Context, r query.Reader, o Options, w io.Writer) (int64
 		}
 		return nil
 	})
-	if err == nil {
-		err = flush()
+	if finished(err) {
+		err = errors.Join(err, flush())
 	}
-	if err == nil {
-		err = out.Close()
+	if finished(err) {
+		err = errors.Join(err, out.Close())
 	}
 	if err != nil {
 		return n, fmt.Errorf("exporting Parquet: %w", err)

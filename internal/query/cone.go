@@ -73,6 +73,8 @@ func (x *run) causal(s *spansCausal, negated bool) (planned, error) {
 	if err != nil {
 		return none, err
 	}
+	// A set that lacks what a damaged block would have brought holds nothing wrong, but is not complete.
+	complete = complete && len(x.damaged.blocks) == 0
 	if !complete && negated != s.not {
 		x.void = true // some that are given would be wrong
 	}

@@ -32,6 +32,8 @@ type Tree struct {
 	Nodes int    // events in the tree
 	More  uint64 // effects that were found and left out
 	Cut   string // what was left out, and why; empty if nothing
+
+	damaged *damages // what was left out because it is damaged
 }
 
 // Node is an event and its effects.
@@ -62,12 +64,13 @@ func Future(ctx context.Context, r Reader, id event.ID, o FutureOptions) (*Tree,
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Root: &Node{Row: row}, Nodes: 1}
+	t := &Tree{Root: &Node{Row: row}, Nodes: 1, damaged: &l.damaged}
 	level := []*Node{t.Root}
 	for depth := 1; len(level) > 0; depth++ {
-		effects, err := effectsOf(ctx, r, level)
+		effects, err := effectsOf(ctx, l, level)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 			t.Cut = fmt.Sprintf("the deadline passed at level %d: what comes below is not looked at", depth)
+			t.Cut = l.damaged.toldWith(t.Cut)
 			return t, nil
 		}
 		if err != nil {
@@ -81,7 +84,12 @@ func Future(ctx context.Context, r Reader, id event.ID, o FutureOptions) (*Tree,
 				continue
 			}
 			n := &Node{Further: e.further, Late: e.late}
-			if n.Row, err = l.row(e.id); err != nil {
+			if n.Row, err = l.row(e.id); l.damaged.skip(err) {
+				e.of.More++
+				t.More++
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
 			n.Edge = edgeOf(n.Row, e)
@@ -97,6 +105,7 @@ func Future(ctx context.Context, r Reader, id event.ID, o FutureOptions) (*Tree,
 		t.Cut = fmt.Sprintf("%d effects are left out: at most %d levels, %d effects of an event and %d events in all are shown",
 			t.More, o.DepthMax, o.WidthMax, o.NodesMax)
 	}
+	t.Cut = l.damaged.toldWith(t.Cut)
 	return t, nil
 }
 
@@ -115,7 +124,8 @@ func edgeOf(row *Row, e effect) event.Edge {
 }
 
 // effectsOf gives the direct effects of events, in the order of ids, late ones last.
-func effectsOf(ctx context.Context, r Reader, causes []*Node) (effects []effect, err error) {
+func effectsOf(ctx context.Context, l *lookup, causes []*Node) (effects []effect, err error) {
+	r := l.r
 	byID := make(map[event.ID]*Node, len(causes))
 	var p wire.Prune
 	for _, n := range causes {
@@ -139,12 +149,19 @@ func effectsOf(ctx context.Context, r Reader, causes []*Node) (effects []effect,
 		rows = rows[:0]
 		for _, by := range [...]wire.ColumnSet{wire.ColParent, wire.ColFurther} {
 			if rows, err = r.Find(info.Base, by, ids, rows); err != nil {
-				return nil, err
+				break
 			}
 		}
-		slices.Sort(rows)
-		rows = slices.Compact(rows)
-		if err := r.ReadRows(info.Base, rows, wire.ColParent|wire.ColFurther, &c); err != nil {
+		if err == nil {
+			slices.Sort(rows)
+			rows = slices.Compact(rows)
+			err = r.ReadRows(info.Base, rows, wire.ColParent|wire.ColFurther, &c)
+		}
+		if IsDamage(err) && l.damaged.skip(blockError(info.Base, info.Rows, err)) {
+			err = nil
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		for i, row := range rows {

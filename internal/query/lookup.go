@@ -62,6 +62,7 @@ type lookup struct {
 	near       wire.Columns // the stretch that was read last
 	some       wire.Columns // for ahead
 	known      map[event.ID]*Row
+	damaged    damages
 }
 
 func newLookup(r Reader) *lookup {
@@ -82,7 +83,8 @@ func (l *lookup) row(id event.ID) (*Row, error) {
 	if id < l.near.Base || at >= l.near.Len {
 		var err error
 		if at, err = l.r.ReadRow(id, wire.ColAll, &l.near); err != nil {
-			return nil, err
+			l.near = wire.Columns{} // half filled
+			return nil, fmt.Errorf("event %d: %w", id, err)
 		}
 	}
 	return l.keep(id, &l.near, at)
@@ -134,6 +136,9 @@ func (l *lookup) chainAhead(id event.ID, most int) error {
 	for at := id; at >= base && at <= id && len(rows) < most; {
 		rows = append(rows, uint16(at-base)) // #nosec G115 -- within a block
 		i, err := l.r.ReadRow(at, wire.ColParent, &l.some)
+		if IsDamage(err) {
+			return nil // whoever asks for the event hears of it
+		}
 		if err != nil {
 			return err
 		}
@@ -144,7 +149,10 @@ func (l *lookup) chainAhead(id event.ID, most int) error {
 		at = parent
 	}
 	slices.Reverse(rows)
-	return l.ahead(base, rows)
+	if err := l.ahead(base, rows); !IsDamage(err) {
+		return err
+	}
+	return nil
 }
 
 func publicEdge(e wire.Edge) event.Edge {
@@ -166,6 +174,8 @@ type Cause struct {
 	Before time.Duration // how long before its effect it happened
 	Late   bool          // it came after its effect had been stored
 	Gone   bool          // retention has removed it
+
+	Damaged bool // it is there, and can not be read
 }
 
 // cause reads the cause of an effect.
@@ -179,7 +189,10 @@ func (l *lookup) cause(edge event.Edge, effect *Row, late bool) (Cause, error) {
 		return c, nil
 	}
 	var err error
-	if c.Row, err = l.row(edge.ID); err == nil {
+	if c.Row, err = l.row(edge.ID); l.damaged.skip(err) {
+		c.Damaged = true
+		return c, nil
+	} else if err == nil {
 		c.Before = time.Duration(effect.Event.Time - c.Row.Event.Time)
 	}
 	return c, err

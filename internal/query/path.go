@@ -69,7 +69,9 @@ func (p *pathSearch) run(ctx context.Context, l *lookup) (hops []hop, reached bo
 	complete, err := c.close(wanted)
 	switch {
 	case errors.Is(err, ErrStop):
-		hops, err = c.hops(l)
+		if hops, err = c.hops(l); IsDamage(err) {
+			return nil, false, fmt.Errorf("%w: %w", errGaveUp, err)
+		}
 		return hops, true, err
 	case errors.Is(err, errBudget):
 		return nil, false, fmt.Errorf("%w after %s", errGaveUp, x.o.CausalBudget)
@@ -77,6 +79,9 @@ func (p *pathSearch) run(ctx context.Context, l *lookup) (hops []hop, reached bo
 		return nil, false, err
 	case !complete:
 		return nil, false, fmt.Errorf("%w: %s", errGaveUp, x.sum.Reason)
+	}
+	if damage := x.damaged.first; damage != nil {
+		return nil, false, fmt.Errorf("%w: %w", errGaveUp, damage) // a way may lead through it
 	}
 	return nil, false, nil
 }

@@ -115,6 +115,9 @@ func (l *lookup) byParents(from, to *Row) ([]hop, bool, error) {
 			return nil, false, nil
 		}
 		parent, err := l.row(edge.ID)
+		if IsDamage(err) {
+			return nil, false, nil // there may be another way
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -14,10 +14,18 @@ type AnswerError struct {
 	Question string
 	Events   []event.ID // some of the answers
 	More     bool       // there are more than those
+	Cut      string     // what was not looked at because it is damaged
 }
 
 // Error says what to ask instead.
 func (e *AnswerError) Error() string {
+	if e.Cut != "" {
+		return e.text() + " (" + e.Cut + ")"
+	}
+	return e.text()
+}
+
+func (e *AnswerError) text() string {
 	if len(e.Events) == 0 {
 		return fmt.Sprintf("no event matches %s", e.Question)
 	}
@@ -82,12 +90,16 @@ func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, e
 		return 0, err
 	}
 	// A second answer would have come as well: the bound is above one, or the query is content with one.
-	if len(ids) == 1 && (most == 1 || !sum.Cut) {
+	if len(ids) == 1 && (most == 1 || !sum.Cut || sum.onlyDamage) {
 		return ids[0], nil
 	}
-	if sum.Cut {
+	if sum.Cut && !sum.onlyDamage {
 		return 0, fmt.Errorf("%s: not decided: %s", question, sum.Reason)
 	}
 	more := len(ids) > answersShown
-	return 0, &AnswerError{question, ids[:min(len(ids), answersShown)], more}
+	answers := &AnswerError{Question: question, Events: ids[:min(len(ids), answersShown)], More: more}
+	if sum.Damaged > 0 {
+		answers.Cut = sum.Reason
+	}
+	return 0, answers
 }

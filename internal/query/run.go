@@ -21,6 +21,7 @@ type Options struct {
 	GroupsMax    int                      // most groups counted apart; 0: 100,000
 	BytesMax     int64                    // most memory for groups, quantiles and sets; 0: 256 MiB
 	CausalBudget time.Duration            // for each pass of >> << > <; 0: 1 s
+	OnDamage     func(told string)        // called at the end of a pass that has left damaged parts out; may be nil
 }
 
 func (o Options) withDefaults() Options {
@@ -56,11 +57,14 @@ type Summary struct {
 	More         bool          `json:"more"`          // the limit was reached, there may be more
 	Cut          bool          `json:"cut"`           // the answer is not whole, or not exact; the reason follows
 	Reason       string        `json:"reason"`        // why it was cut, and what to do
+	Damaged      int           `json:"-"`             // damaged parts that were left out; the reason names the first
 	Blocks       int           `json:"blocks"`        // blocks of the recording
 	BlocksPruned int           `json:"blocks_pruned"` // left out by the index
 	BlocksRead   int           `json:"blocks_read"`
 	RowsRead     uint64        `json:"rows_read"`
 	Elapsed      time.Duration `json:"elapsed"` // ns
+
+	onlyDamage bool // nothing but damage has cut it
 }
 
 // run is one query being answered.
@@ -72,6 +76,7 @@ type run struct {
 	planner
 	first, end event.ID
 	sum        Summary
+	damaged    damages
 	void       bool // a set was cut off whose missing members would make the answer wrong
 }
 
@@ -113,6 +118,7 @@ func Run(ctx context.Context, r Reader, q *Query, o Options, yield func(*Hit) er
 	x := newRun(ctx, r, q, o)
 	err := x.answer(yield)
 	x.sum.Elapsed = time.Since(began)
+	x.tellDamage()
 	if errors.Is(err, ErrStop) {
 		x.sum.More, err = true, nil
 	}
@@ -167,6 +173,19 @@ func (x *run) limit() int {
 func (x *run) cut(format string, args ...any) {
 	if !x.sum.Cut {
 		x.sum.Cut, x.sum.Reason = true, fmt.Sprintf(format, args...)
+	}
+}
+
+// tellDamage says at the end of an answer what was left out because it is damaged.
+func (x *run) tellDamage() {
+	told := x.damaged.told()
+	if told == "" {
+		return
+	}
+	x.sum.Damaged, x.sum.onlyDamage = len(x.damaged.blocks), !x.sum.Cut
+	x.sum.Cut, x.sum.Reason = true, x.damaged.toldWith(x.sum.Reason)
+	if x.o.OnDamage != nil {
+		x.o.OnDamage(told)
 	}
 }
 

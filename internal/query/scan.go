@@ -17,11 +17,16 @@ const inlineBlocks = 2
 // time and in the order of infos. An error of either ends it. It is complete unless an error or the
 // deadline ended it; a deadline is noted as a cut, not an error.
 //
+// A block that is damaged is left out, which x.damaged remembers.
+//
 // At most 2 × workers blocks are under way or waiting to be taken, so a slow taker bounds the memory.
 func scan[T any](x *run, infos []wire.BlockInfo, work func(*view) (T, error), take func(T) error) (complete bool, err error) {
 	began := time.Now()
 	taken := 0
 	step := func(info wire.BlockInfo, result T, err error) error {
+		if IsDamage(err) && x.damaged.skip(blockError(info.Base, info.Rows, err)) {
+			return nil
+		}
 		if err == nil {
 			x.sum.BlocksRead++
 			x.sum.RowsRead += uint64(info.Rows) // #nosec G115 -- a count

@@ -55,13 +55,16 @@ func Show(ctx context.Context, r Reader, id event.ID, o ShowOptions) (*Detail, e
 		}
 	}
 	if c := row.Event.Correlation; c != id && c >= l.first && c < l.end {
-		if d.Founder, err = l.row(c); err != nil {
+		if d.Founder, err = l.row(c); err != nil && !l.damaged.skip(err) {
 			return nil, err
 		}
 	}
 	t, err := Future(ctx, r, id, FutureOptions{DepthMax: 1, WidthMax: o.EffectsMax})
 	if err != nil {
 		return nil, err
+	}
+	if damage := t.damaged.first; damage != nil {
+		l.damaged.skip(damage)
 	}
 	d.Effects, d.More = t.Root.Effects, t.Root.More
 	for _, e := range d.Effects {
@@ -79,6 +82,7 @@ func Show(ctx context.Context, r Reader, id event.ID, o ShowOptions) (*Detail, e
 	if n.cut {
 		d.Cut = fmt.Sprintf("neighbours in the stream are only looked for in %d blocks on each side", o.BlocksMax)
 	}
+	d.Cut = l.damaged.toldWith(d.Cut)
 	return d, nil
 }
 
@@ -112,7 +116,11 @@ func (n *neighbours) look(p wire.Prune, backwards bool) (rows []*Row, err error)
 		if err := n.ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := n.r.Read(info.Base, wire.ColStream|wire.ColSource, &c); err != nil {
+		err := n.r.Read(info.Base, wire.ColStream|wire.ColSource, &c)
+		if IsDamage(err) && n.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		for k := range c.Len {
@@ -140,6 +148,9 @@ func (n *neighbours) look(p wire.Prune, backwards bool) (rows []*Row, err error)
 	}
 	for _, id := range ids {
 		row, err := n.l.row(id)
+		if n.l.damaged.skip(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

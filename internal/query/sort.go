@@ -124,6 +124,7 @@ func (x *run) giveRanked(infos []wire.BlockInfo, items []ranked, give func(*Hit)
 		chunk := items[:min(rankedChunk, len(items))]
 		items = items[len(chunk):]
 		hits := make([]Hit, len(chunk))
+		lost := make([]bool, len(chunk)) // what is sorted by can be read, and the rest of the event can not
 		byID := make([]int, len(chunk))
 		for i := range byID {
 			byID[i] = i
@@ -140,6 +141,13 @@ func (x *run) giveRanked(infos []wire.BlockInfo, items []ranked, give func(*Hit)
 			}
 			v.open(info)
 			read, err := x.hits(v, rows, getters)
+			if IsDamage(err) && x.damaged.skip(blockError(info.Base, info.Rows, err)) {
+				for _, i := range byID[:n] {
+					lost[i] = true
+				}
+				byID = byID[n:]
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -149,6 +157,9 @@ func (x *run) giveRanked(infos []wire.BlockInfo, items []ranked, give func(*Hit)
 			byID = byID[n:]
 		}
 		for i := range hits {
+			if lost[i] {
+				continue
+			}
 			if err := give(&hits[i]); err != nil {
 				return err
 			}

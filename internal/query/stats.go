@@ -125,6 +125,7 @@ func Stats(ctx context.Context, r Reader, o Options) (*Statistics, error) {
 	if n := len(s.Functions) - functionsShown; n > 0 {
 		s.Functions, s.FunctionsMore = s.Functions[:functionsShown], n
 	}
+	x.tellDamage()
 	s.Cut, s.Elapsed = x.sum.Reason, time.Since(began)
 	return s, nil
 }

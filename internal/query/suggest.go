@@ -48,6 +48,9 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 	l := newLookup(r)
 	add := func(id event.ID, reason Reason, measure time.Duration, of uint64) error {
 		row, err := l.row(id)
+		if l.damaged.skip(err) {
+			return nil
+		}
 		if err == nil {
 			all = append(all, Suggestion{row, reason, measure, of})
 		}
@@ -94,6 +97,9 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 	shown := 0
 	for _, w := range waits {
 		others, err := l.waitedForOthers(w.id)
+		if l.damaged.skip(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +111,11 @@ func Suggest(ctx context.Context, r Reader, o Options) ([]Suggestion, error) {
 			return nil, err
 		}
 	}
-	return all, last("kind = gap", LastGap)
+	err = last("kind = gap", LastGap)
+	if told := l.damaged.told(); told != "" && o.OnDamage != nil {
+		o.OnDamage(told)
+	}
+	return all, err
 }
 
 // waitedForOthers says whether a further cause of an event lies in another stream.
@@ -197,5 +207,6 @@ func longestWaits(ctx context.Context, r Reader, o Options) ([]foundWait, error)
 		}
 		return nil
 	})
+	x.tellDamage()
 	return top, err
 }

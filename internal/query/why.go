@@ -42,10 +42,13 @@ const (
 	TopMissing              // its parent existed, and is missing
 	TopRetention            // its parent is gone by retention
 	TopDepth                // there is more above: DepthMax was reached
+	TopDamaged              // its parent is in a part that is damaged
 )
 
 // String gives the name that answers in JSON use.
-func (t Top) String() string { return [...]string{"root", "missing", "retention", "depth"}[t] }
+func (t Top) String() string {
+	return [...]string{"root", "missing", "retention", "depth", "damaged"}[t]
+}
 
 // Event gives the event that was asked about.
 func (c *Chain) Event() *Row { return c.Steps[len(c.Steps)-1].Row }
@@ -87,6 +90,10 @@ func Why(ctx context.Context, r Reader, id event.ID, o WhyOptions) (*Chain, erro
 			return nil, err
 		}
 		row, err := l.row(at)
+		if at != id && l.damaged.skip(err) {
+			c.Top = TopDamaged
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +132,11 @@ func Why(ctx context.Context, r Reader, id event.ID, o WhyOptions) (*Chain, erro
 	if err := w.addReturns(); err != nil {
 		return nil, err
 	}
-	return c, w.addErrors()
+	if err := w.addErrors(); err != nil {
+		return nil, err
+	}
+	c.Cut = l.damaged.toldWith(c.Cut)
+	return c, nil
 }
 
 // whyScan adds to a chain what takes a look at blocks.
@@ -227,10 +238,13 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 			return err
 		}
 		var err error
-		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err != nil {
-			return err
+		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err == nil {
+			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c)
 		}
-		if err := w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c); err != nil {
+		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		for i, row := range rows {
@@ -277,6 +291,9 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 			continue
 		}
 		row, err := w.l.row(f.id)
+		if w.l.damaged.skip(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -344,10 +361,13 @@ func (w *whyScan) scanReturns(calls map[event.ID]*Step, p wire.Prune) error {
 				return nil
 			}
 			var err error
-			if rows, err = w.r.Find(info.Base, wire.ColParent, ids, rows[:0]); err != nil {
-				return err
+			if rows, err = w.r.Find(info.Base, wire.ColParent, ids, rows[:0]); err == nil {
+				err = w.r.ReadRows(info.Base, rows, wire.ColKind|wire.ColParent|wire.ColDuration, &c)
 			}
-			if err := w.r.ReadRows(info.Base, rows, wire.ColKind|wire.ColParent|wire.ColDuration, &c); err != nil {
+			if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			for i, row := range rows {
@@ -392,10 +412,13 @@ func (w *whyScan) addErrors() error {
 			return err
 		}
 		var err error
-		if rows, err = w.r.Find(info.Base, wire.ColCorrelation, []uint64{uint64(e.Correlation)}, rows[:0]); err != nil {
-			return err
+		if rows, err = w.r.Find(info.Base, wire.ColCorrelation, []uint64{uint64(e.Correlation)}, rows[:0]); err == nil {
+			err = w.r.ReadRows(info.Base, rows, wire.ColKind, &c)
 		}
-		if err := w.r.ReadRows(info.Base, rows, wire.ColKind, &c); err != nil {
+		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		for i, row := range rows {
@@ -413,6 +436,9 @@ func (w *whyScan) addErrors() error {
 		tried++
 		p := pathSearch{r: w.r, from: id, to: e.ID, blocksMax: w.o.BlocksMax}
 		_, reached, err := p.run(w.ctx, w.l)
+		if w.l.damaged.skip(err) {
+			continue
+		}
 		if err != nil && !errors.Is(err, errGaveUp) {
 			return err
 		}
@@ -420,6 +446,9 @@ func (w *whyScan) addErrors() error {
 			continue
 		}
 		row, err := w.l.row(id)
+		if w.l.damaged.skip(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

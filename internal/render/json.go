@@ -40,11 +40,12 @@ type jsonCause struct {
 	Before time.Duration `json:"before,omitempty"`
 	Late   bool          `json:"late,omitempty"`
 	Gone   bool          `json:"gone,omitempty"`
+	Lost   bool          `json:"damaged,omitempty"`
 	Event  *event.Event  `json:"event"`
 }
 
 func causeJSON(c *query.Cause) jsonCause {
-	j := jsonCause{Edge: c.Edge, Before: c.Before, Late: c.Late, Gone: c.Gone}
+	j := jsonCause{Edge: c.Edge, Before: c.Before, Late: c.Late, Gone: c.Gone, Lost: c.Damaged}
 	if c.Row != nil {
 		j.Event = &c.Row.Event
 	}
@@ -286,6 +287,16 @@ func StatsJSON(w io.Writer, st *query.Statistics, s Style) error {
 	}
 	j := &jsonLines{w: w}
 	j.line(line)
+	return j.err
+}
+
+// PartialJSON writes what an answer lacks because it is damaged.
+func PartialJSON(w io.Writer, told string, _ Style) error {
+	j := &jsonLines{w: w}
+	j.line(struct {
+		Type   string `json:"type"`
+		Reason string `json:"reason"`
+	}{"partial", told})
 	return j.err
 }
 

@@ -190,6 +190,8 @@ func (p *page) causes(d *query.Detail) {
 		switch {
 		case c.Gone:
 			p.line(append(left, piece{"gone by retention: event " + number(c.Edge.ID), dim})...)
+		case c.Damaged:
+			p.line(append(left, piece{"in a damaged part: event " + number(c.Edge.ID), red})...)
 		case c.Row == nil:
 			p.line(append(left, piece{"missing", red})...)
 		default:

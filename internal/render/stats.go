@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -62,7 +63,10 @@ func Stats(w io.Writer, st *query.Statistics, s Style) error {
 	if st.Events == 0 {
 		return p.err
 	}
-	span := time.Duration(st.TimeMax - st.TimeMin)
+	span := time.Duration(math.MaxInt64)
+	if n := st.TimeMax - st.TimeMin; n >= 0 { // else it is longer than a duration can be
+		span = time.Duration(n)
+	}
 	p.line(piece{"  " + s.clock(st.TimeMin) + " to " + s.clock(st.TimeMax) + ", " + took(span), plain})
 	ids := "  ids " + number(st.First) + " to " + number(st.End-1) + " in " + plural(uint64(st.Blocks), "block", "blocks") // #nosec G115 -- a count
 	if st.Durable < st.End {
@@ -146,6 +150,13 @@ func (p *page) confidences(st *query.Statistics) {
 		}
 		p.line(piece{padLeft(count(st.Further), 18), plain}, piece{text, plain})
 	}
+}
+
+// Partial writes what an answer lacks because it is damaged.
+func Partial(w io.Writer, told string, s Style) error {
+	p := newPage(w, s)
+	p.line(piece{"  " + clean(told), yellow})
+	return p.err
 }
 
 var reasonTexts = map[query.Reason]string{

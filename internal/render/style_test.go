@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -176,19 +177,46 @@ func TestWhatIsNotSureIsMarked(t *testing.T) {
 	steps[0].Waits = []query.Wait{
 		{Row: steps[0].Row, For: query.Cause{Edge: event.Edge{Kind: event.EdgeLock, Confidence: event.Gap}}},
 		{Row: steps[0].Row, For: query.Cause{Edge: event.Edge{ID: 7, Kind: event.EdgeClose}, Gone: true}, Waited: time.Second},
+		{Row: steps[0].Row, For: query.Cause{Edge: event.Edge{ID: 7, Kind: event.EdgeLock}, Damaged: true}},
 	}
 	steps[2].Late = true
 	for top, want := range map[query.Top]string{
 		query.TopMissing: "✗ the cause of the first event is missing: message", query.TopRetention: "gone by retention", query.TopDepth: "pastcone why 1",
+		query.TopDamaged: "✗ what came before is in a damaged part",
 	} {
 		var w bytes.Buffer
 		if err := Why(&w, &query.Chain{Steps: steps, Top: top, Cut: "not all"}, Style{All: true}); err != nil {
 			t.Fatal(err)
 		}
-		for _, mark := range []string{want, "~0.75", "✗", "known late", "which is missing", "which is gone by retention", "waited 1 s", "not all"} {
+		for _, mark := range []string{want, "~0.75", "✗", "known late", "which is missing", "which is gone by retention", "which is in a damaged part", "waited 1 s", "not all"} {
 			if !strings.Contains(w.String(), mark) {
 				t.Errorf("%v: no %q in\n%s", top, mark, w.String())
 			}
 		}
+	}
+}
+
+func TestASpanLongerThanADurationIsTheLongest(t *testing.T) {
+	var w bytes.Buffer
+	if err := Stats(&w, &query.Statistics{Events: 2, First: 1, End: 3, TimeMin: -5, TimeMax: math.MaxInt64}, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := w.String(); !strings.Contains(text, ", 106751d23h\n") || strings.Contains(text, ", -") {
+		t.Errorf("the span is not the longest:\n%s", text)
+	}
+}
+
+func TestWhatIsDamagedIsTold(t *testing.T) {
+	var text, lines, show bytes.Buffer
+	row := &query.Row{Event: event.Event{ID: 8, Stream: "g1", Kind: event.KindAcquire}}
+	d := &query.Detail{Row: row, Causes: []query.Cause{{Edge: event.Edge{ID: 7, Kind: event.EdgeLock}, Damaged: true}}}
+	if err := errors.Join(Partial(&text, "block 7", Style{}), PartialJSON(&lines, "block 7", Style{}), Show(&show, d, Style{})); err != nil {
+		t.Fatal(err)
+	}
+	if text.String() != "  block 7\n" || lines.String() != "{\"type\":\"partial\",\"reason\":\"block 7\"}\n" {
+		t.Errorf("%q, %q", text.String(), lines.String())
+	}
+	if !strings.Contains(show.String(), "in a damaged part: event 7") {
+		t.Errorf("show:\n%s", show.String())
 	}
 }

@@ -110,6 +110,8 @@ func (d *whyText) top(first int) string {
 		switch d.chain.Top {
 		case query.TopMissing:
 			return "✗ the cause of the first event is missing: " + d.chain.Steps[0].Edge.Kind.String()
+		case query.TopDamaged:
+			return "✗ what came before is in a damaged part of the recording"
 		case query.TopRetention:
 			return "… what came before is gone by retention"
 		case query.TopDepth:
@@ -131,7 +133,7 @@ func (d *whyText) top(first int) string {
 	}
 	lead := ""
 	switch d.chain.Top {
-	case query.TopMissing:
+	case query.TopMissing, query.TopDamaged:
 		lead = "✗ "
 	case query.TopRetention, query.TopDepth:
 		lead = "… "
@@ -268,6 +270,8 @@ func (d *whyText) wait(w *query.Wait) []piece {
 	switch {
 	case w.For.Gone:
 		out = append(out, piece{", which is gone by retention", dim})
+	case w.For.Damaged:
+		out = append(out, piece{", which is in a damaged part", red})
 	case w.For.Row == nil:
 		out = append(out, piece{", which is missing", red})
 	default:

@@ -39,6 +39,9 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s: offset %d: %s: %v", e.File, e.Offset, e.Part, e.Cause)
 }
 
+// Damaged says that the rest of the recording can be read all the same.
+func (e *CorruptError) Damaged() bool { return true }
+
 // Unwrap gives ErrCorrupt and the cause.
 func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Cause} }
 
