@@ -101,6 +101,7 @@ type Correlator struct {
 	ended     ended
 
 	evicting   bool // waits are ended for want of memory
+	early      bool // so are those of finite sources: they are taken for live ones
 	gapData    []byte
 	gapBatch   wire.Batch // of the gap at hand
 	stateBytes int64
@@ -127,7 +128,10 @@ type source struct {
 
 	waits []uint32 // heap of the streams that wait with a limit, by event time
 	first uint32   // of its streams
-	swept int64    // when waits was last looked through for those that are over in arrival time
+	high  int64    // of its event times
+	lag   int64    // by how much at most one was earlier than what had come in batches before
+
+	swept int64 // when waits was last looked through for those that are over in arrival time
 }
 
 // New makes a correlator.
@@ -176,7 +180,7 @@ func (c *Correlator) Open(id wire.SourceID, finite bool) {
 	src := c.open(id)
 	src.finite = finite
 	if src.over {
-		src.over = false
+		src.over, src.high, src.lag = false, math.MinInt64, 0
 		c.active = append(c.active, src)
 	}
 }
@@ -195,7 +199,7 @@ func (c *Correlator) Spawns(id wire.SourceID, streams map[wire.Name]struct{}) {
 func (c *Correlator) open(id wire.SourceID) *source {
 	s := c.sourceOf[id]
 	if s == nil {
-		s = &source{id: id, index: uint32(len(c.sources)), swept: math.MinInt64} // #nosec G115 -- few
+		s = &source{id: id, index: uint32(len(c.sources)), swept: math.MinInt64, high: math.MinInt64} // #nosec G115 -- few
 		c.sources = append(c.sources, s)
 		c.active = append(c.active, s)
 		c.sourceOf[id] = s
@@ -208,7 +212,7 @@ func (c *Correlator) open(id wire.SourceID) *source {
 func (c *Correlator) Add(b *wire.Batch) {
 	src := c.open(b.Source)
 	h := holding{c: c, b: b}
-	high := c.high
+	high, low := int64(math.MinInt64), int64(math.MaxInt64)
 	at := 0
 	for i := range b.Runs {
 		run := &b.Runs[i]
@@ -223,7 +227,8 @@ func (c *Correlator) Add(b *wire.Batch) {
 			}
 			continue
 		}
-		high = max(high, c.addRun(src, run.Stream, &h, at, n))
+		last, first := c.addRun(src, run.Stream, &h, at, n)
+		high, low = max(high, last), min(low, first)
 		at += n
 	}
 	for ; at < len(b.Records); at++ {
@@ -231,16 +236,28 @@ func (c *Correlator) Add(b *wire.Batch) {
 	}
 	c.stats.Accepted += uint64(len(b.Records))
 	h.release()
-	c.high = high
+	if low < src.high {
+		src.lag = max(src.lag, lagOf(src.high, low))
+	}
+	src.high = max(src.high, high)
+	c.high = max(c.high, high)
 	c.now = max(c.now, b.Arrived)
 	c.expire()
 	c.keepWithin()
 	c.publish()
 }
 
-// addRun takes the records [at, at+n) of a batch, all of one stream, and gives their highest time.
-func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) (high int64) {
-	high = math.MinInt64
+// lagOf gives by how much low is below high, without overflow.
+func lagOf(high, low int64) int64 {
+	if d := high - low; d >= 0 {
+		return d
+	}
+	return math.MaxInt64
+}
+
+// addRun takes the records [at, at+n) of a batch, all of one stream, and gives their highest and lowest time.
+func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) (high, low int64) {
+	high, low = math.MinInt64, math.MaxInt64
 	b := h.b
 	var s *stream
 	tail := stretchEnd{}
@@ -250,7 +267,7 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 			c.refuse(src, name, b, r, Malformed)
 			continue
 		}
-		high = max(high, r.Time)
+		high, low = max(high, r.Time), min(low, r.Time)
 		if s == nil {
 			if s = c.stream(src, name, b, r); s == nil {
 				continue
@@ -276,7 +293,7 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 	if len(c.goOn) > 0 {
 		c.settle()
 	}
-	return high
+	return high, low
 }
 
 // Tick moves the arrival clock on: it ends the waits that are over by it.

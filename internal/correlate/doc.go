@@ -53,6 +53,10 @@
 // decided at once: both ends of a message name each other, and a lock is known to have ordinals. Clocks differ, so a send that
 // seems to be later than its receive, by no more than the lateness, can be the one.
 //
+// A finite source can have more to meet in order than fits until it ends. If its events have come in the order of time so far,
+// but for the lateness, what is behind is then decided early, as of a live source, and inferred. What must be forgotten all the same
+// is counted in its place: as many receives are gaps, and none gets what is another's.
+//
 // Any first event may turn out to be spawned, also one that is no start: so it waits for a spawn, and a stream that nobody
 // spawned begins late by the lateness. [Correlator.MarksStarts] spares sources that always mark starts that wait, and [Correlator.Spawns] those whose spawns are all
 // known before.

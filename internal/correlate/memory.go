@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"math"
 	"slices"
 	"unsafe"
 
@@ -207,8 +208,36 @@ func (c *Correlator) sweepExits(mark int64) {
 	}
 }
 
+// decideEarly ends waits of finite sources when there are many offers: of those whose events have come in the
+// order of time so far, but for the lateness, as if they were live ones. Else what is offered would have to be
+// forgotten before anybody may take it. What it decides is not exact. A source that keeps the order better than it
+// has to is believed to go on so: its waits are over at twice the lag that it has shown.
+func (c *Correlator) decideEarly() {
+	if c.queues.offers <= c.queues.offersMax/4*3 {
+		return
+	}
+	c.evicting, c.early = true, true
+	for _, src := range c.active {
+		late := min(c.lateness, 2*min(src.lag, math.MaxInt64/2))
+		if !src.finite || src.lag > c.lateness || src.high < math.MinInt64+late {
+			continue
+		}
+		for len(src.waits) > 0 && c.queues.offers > c.queues.offersMax/2 {
+			s := c.at(src.waits[0])
+			if s.wait.time >= src.high-late {
+				break
+			}
+			c.stats.Evicted++
+			c.waited(s)
+			c.settle()
+		}
+	}
+	c.evicting, c.early = false, false
+}
+
 // keepWithin ends waits, and puts idle streams away, until what is held is within the bound.
 func (c *Correlator) keepWithin() {
+	c.decideEarly()
 	if c.memoryBytes() <= c.o.MemoryBytesMax {
 		return
 	}

@@ -363,6 +363,9 @@ func (c *Correlator) holder(s *stream) uint32 {
 			return e.holder()
 		}
 	case waitQueue, waitTime:
+		if !s.has(reserves) {
+			return 0 // not to look through all that is offered
+		}
 		if o := s.wait.queue.reserved(s.index); o != nil && o.id == 0 {
 			return o.holder
 		}

@@ -36,6 +36,29 @@ type offer struct {
 	seq      uint64
 	holder   uint32 // the stream that it waits in
 	reserved uint32 // the stream that it is for
+	lost     uint32 // not 0: this stands for so many offers that were forgotten, up to time, stream, seq
+	mixed    bool   // of those: they are of more than one stream
+	since    int64  // of those: the time of the first
+}
+
+// free says whether an offer may be forgotten: it is nobody's, and no promise.
+func (o *offer) free() bool { return o.lost != 0 || o.id != 0 && o.reserved == 0 }
+
+// from gives the time of an offer, the earliest if it stands for many.
+func (o *offer) from() int64 {
+	if o.lost != 0 {
+		return o.since
+	}
+	return o.time
+}
+
+// swallow makes o, which is free, stand for the offer behind or before it, too.
+func (o *offer) swallow(p *offer) {
+	n, m := uint64(max(o.lost, 1)), uint64(max(p.lost, 1))
+	*o = offer{
+		lost: uint32(min(n+m, math.MaxUint32)), mixed: o.mixed || p.mixed || o.stream != p.stream, // #nosec G115 -- bounded
+		since: min(o.from(), p.from()), time: o.time, stream: o.stream, seq: o.seq,
+	}
 }
 
 type queue struct {
@@ -67,7 +90,7 @@ const (
 	queuesMax      = 1 << 16 // in a generation
 	queuesSpare    = 64
 	queueSizeBytes = 256
-	offerSizeBytes = 72
+	offerSizeBytes = 80
 )
 
 // queues is all queues, in two generations like the ends.
@@ -76,7 +99,9 @@ type queues struct {
 	spare      []*queue // to be used again
 	offers     int      // in all queues
 	offersMax  int
-	max        int // queues in a generation
+	looked     uint64 // offers that were looked at to make room
+	lastLost   int    // offers forgotten since it was looked for the longest queue
+	max        int    // queues in a generation
 	forgotten  uint64
 	doubt      map[uint32]bool // sources of which a queue was forgotten that mattered
 }
@@ -212,19 +237,25 @@ func (c *Correlator) lockOf(src *source, r *wire.Record) *queue {
 func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 	at, is := c.search(q, r.Time, s.name, r.Seq)
 	if !is {
-		if c.queues.offers >= c.queues.offersMax {
-			if len(q.offers) > 0 {
-				c.forgetOffer(q)
-				at, _ = c.search(q, r.Time, s.name, r.Seq)
-			} else {
-				c.queues.turn()
+		o := offer{time: r.Time, stream: s.name, seq: r.Seq}
+		switch {
+		case at < len(q.offers) && q.offers[at].lost != 0: // among those that were forgotten
+			if i.id != 0 {
+				q.offers[at].swallow(&o)
+				c.queues.forgotten++
 			}
+			return
+		case i.id != 0 && c.queues.offers >= c.queues.offersMax && !c.queues.squeeze(q):
+			c.queues.lose(q, at, &o)
+			return
 		}
-		q.room()
-		q.offers = append(q.offers, offer{})
-		copy(q.offers[at+1:], q.offers[at:])
-		q.offers[at] = offer{time: r.Time, stream: s.name, seq: r.Seq}
-		c.queues.offers++
+		c.queues.insert(q, at, &o)
+	} else if i.id != 0 && c.queues.offers > c.queues.offersMax && q.offers[at].reserved == 0 && !c.queues.squeeze(q) {
+		// A promise is kept however many there are: what waits is bounded. Once it is none, it is one of too many.
+		o := offer{time: r.Time, stream: s.name, seq: r.Seq}
+		q.take(c, at)
+		c.queues.lose(q, at, &o)
+		return
 	}
 	o := &q.offers[at]
 	o.info, o.holder = *i, 0
@@ -243,16 +274,100 @@ func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 	}
 }
 
-// forgetOffer makes room in a queue that is too long.
-func (c *Correlator) forgetOffer(q *queue) {
-	for i := range q.offers {
-		if o := &q.offers[i]; o.reserved == 0 && o.holder == 0 {
-			q.take(c, i)
-			break
-		}
-	}
+func (t *queues) insert(q *queue, at int, o *offer) {
+	q.room()
+	q.offers = append(q.offers, offer{})
+	copy(q.offers[at+1:], q.offers[at:])
+	q.offers[at] = *o
+	t.offers++
+}
+
+// When there are too many offers, some are forgotten, but not how many they were, and where: what stands for
+// them lies in the queue in their place, and as many receives find nothing. So those behind meet whom they
+// should.
+
+// lose forgets a new offer, which belongs at that place: what lies beside it comes to stand for both.
+func (t *queues) lose(q *queue, at int, o *offer) {
 	q.tainted = true
-	c.queues.forgotten++
+	t.forgotten++
+	t.looked++
+	t.lastLost++
+	switch {
+	case at > 0 && q.offers[at-1].free():
+		p := &q.offers[at-1]
+		if p.lost == 0 {
+			t.forgotten++
+		}
+		o.swallow(p)
+		*p = *o
+	case at < len(q.offers) && q.offers[at].free():
+		t.forgotten++
+		q.offers[at].swallow(o)
+	default: // only between promises, or in a queue that is empty: there are not many of these
+		o.lost, o.since = 1, o.time
+		t.insert(q, at, o)
+	}
+}
+
+// squeeze makes room for a queue that is not long itself: the longest forgets what it may. It is false if
+// there is no room. It looks for the longest only once in as many calls as there are queues.
+func (t *queues) squeeze(q *queue) bool {
+	if len(q.offers) >= t.offersMax/4 || t.lastLost < len(t.young)+len(t.old) {
+		return false
+	}
+	t.lastLost = 0
+	var longest *queue
+	for _, m := range []map[queueKey]*queue{t.young, t.old} {
+		for _, p := range m {
+			if longest == nil || len(p.offers) > len(longest.offers) || len(p.offers) == len(longest.offers) && p.before(longest) {
+				longest = p
+			}
+		}
+		t.looked += uint64(len(m))
+	}
+	if longest == nil || longest == q {
+		return false
+	}
+	t.looked += uint64(len(longest.offers))
+	kept := longest.offers[:0]
+	for i := range longest.offers {
+		o := longest.offers[i]
+		if n := len(kept); n > 0 && o.free() && kept[n-1].free() {
+			if o.swallow(&kept[n-1]); kept[n-1].lost == 0 {
+				t.forgotten++
+			}
+			if longest.offers[i].lost == 0 {
+				t.forgotten++
+			}
+			kept[n-1] = o
+			continue
+		}
+		kept = append(kept, o)
+	}
+	longest.tainted = true
+	t.offers -= len(longest.offers) - len(kept)
+	longest.offers = kept
+	return t.offers < t.offersMax
+}
+
+func (q *queue) before(o *queue) bool {
+	if q.key != o.key {
+		return q.key < o.key
+	}
+	return q.source < o.source || q.source == o.source && (q.to < o.to || q.to == o.to && q.lock && !o.lock)
+}
+
+// missed notes that somebody met what was forgotten: one less is to be met. Whether a certain stream's was
+// among those of many is not known.
+func (q *queue) missed(c *Correlator, at int, from wire.Name) {
+	q.tainted = true
+	o := &q.offers[at]
+	if o.lost == math.MaxUint32 || o.mixed && from != 0 {
+		return
+	}
+	if o.lost--; o.lost == 0 {
+		q.take(c, at)
+	}
 }
 
 // withdraw takes an offer back that turned out to be a duplicate.
@@ -306,9 +421,9 @@ func (q *queue) from(name wire.Name, until int64) int {
 		return -1
 	}
 	for i := range q.offers {
-		if o := &q.offers[i]; o.time > until {
+		if o := &q.offers[i]; o.from() > until {
 			return -1
-		} else if o.reserved == 0 && (name == 0 || o.stream == name) {
+		} else if o.reserved == 0 && (name == 0 || o.stream == name || o.mixed) {
 			return i
 		}
 	}
@@ -318,7 +433,7 @@ func (q *queue) from(name wire.Name, until int64) int {
 // until gives up to which time an offer can be the cause of an event: clocks differ, so it may seem to be
 // after it, but not beyond what would come while the event waits.
 func (c *Correlator) until(src *source, r *wire.Record) int64 {
-	if src.finite || r.Time > math.MaxInt64-c.lateness {
+	if src.finite && !c.early || r.Time > math.MaxInt64-c.lateness {
 		return math.MaxInt64
 	}
 	return r.Time + c.lateness
@@ -359,6 +474,11 @@ func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Rec
 		if mine != nil {
 			mine.tainted = true
 		}
+		return true
+	}
+	if q.offers[at].lost != 0 {
+		all.tainted = true
+		q.missed(c, at, r.Peer)
 		return true
 	}
 	if q.offers[at].id == 0 {
@@ -468,6 +588,10 @@ func (c *Correlator) meetLock(src *source, s *stream, b *wire.Batch, r *wire.Rec
 		}
 	}
 	c.want(meetRelease, token{})
+	if q.offers[at].lost != 0 {
+		q.missed(c, at, 0)
+		return true
+	}
 	if q.offers[at].id == 0 {
 		return c.reserve(src, s, b, r, q, at)
 	}
