@@ -73,8 +73,19 @@ func exportTo(ctx context.Context, s *screen, format, output, dir string) (err e
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+	err = write(f)
+	var partial *export.PartialError // damaged blocks were left out, and the rest is whole
+	if errors.As(err, &partial) {
+		err = nil
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", output, err), os.Remove(part))
 	}
-	return os.Rename(part, output)
+	if err := os.Rename(part, output); err != nil {
+		return err
+	}
+	if partial != nil {
+		return fmt.Errorf("%s: %w", output, partial)
+	}
+	return nil
 }
