@@ -78,7 +78,7 @@ func TestEveryLineOfJSONIsAsDocumented(t *testing.T) {
 		}
 	}
 	for kind := range always {
-		if !seen[kind] && kind != "error" && kind != "source" {
+		if !seen[kind] && kind != "error" && kind != "source" && kind != "partial" { // which have tests of their own
 			t.Errorf("no example has a %s", kind)
 		}
 	}
