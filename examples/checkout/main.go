@@ -1,4 +1,4 @@
-// Checkout is a small web shop's checkout service that records itself: an example of how to use the
+// Command checkout is a small web shop's checkout service that records itself: an example of how to use the
 // package probe, and of an error whose cause lies in another goroutine.
 //
 //	go run ./examples/checkout -events events.ndjson
