@@ -9,7 +9,7 @@
 // allowed lateness everything is right and exact, and with 1 % of the events lost nothing labelled exact
 // is wrong, 95 % of the parents and 98 % of the edges are right.
 //
-// The real program is examples/checkout under load, which records itself; it is scored by the request ids that
+// The real program is examples/probed under load, which records itself; it is scored by the request ids that
 // it writes into data.request, which the correlator does not look at: right is an event whose
 // correlation's founder has the same one. Any other recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
 // input) is scored the same way.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pastcone/pastcone/event"
-	"github.com/pastcone/pastcone/examples/checkout/checkout"
+	"github.com/pastcone/pastcone/examples/probed/shop"
 	"github.com/pastcone/pastcone/internal/oracle"
 	"github.com/pastcone/pastcone/internal/oracle/program"
 	"github.com/pastcone/pastcone/internal/oracle/trial"
@@ -30,11 +30,11 @@ func measureReal(w io.Writer, requests int) error {
 	file := filepath.Join(dir, "events.ndjson")
 	ctx, cancel := context.WithTimeout(context.Background(), realTimeMax)
 	defer cancel()
-	summary, err := checkout.Run(ctx, checkout.Config{Requests: requests, Seed: 1, Events: file, Wait: true})
+	summary, err := shop.Run(ctx, shop.Config{Requests: requests, Seed: 1, Events: file, Wait: true})
 	if err != nil {
-		return fmt.Errorf("examples/checkout: %w", err)
+		return fmt.Errorf("examples/probed: %w", err)
 	}
-	fmt.Fprintf(w, "\nthe real program, examples/checkout: %v\n", summary)
+	fmt.Fprintf(w, "\nthe real program, examples/probed: %v\n", summary)
 	events, err := readLines(file)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func measureReal(w io.Writer, requests int) error {
 	fmt.Fprintf(w, "against the oracle: right parents %s, correlations %s, edges %s; labelled exact: parents %s, correlations %s\n",
 		percent(r.Parents), percent(r.Correlations), percent(r.AllEdges), percent(r.ExactParents), percent(r.ExactCorrelations))
 	if !r.Fine() {
-		return fmt.Errorf("examples/checkout: %d differences from the oracle\n%v", r.Wrong, r)
+		return fmt.Errorf("examples/probed: %d differences from the oracle\n%v", r.Wrong, r)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pastcone/pastcone/examples/checkout/checkout"
+	"github.com/pastcone/pastcone/examples/probed/shop"
 	"github.com/pastcone/pastcone/internal/answer"
 	"github.com/pastcone/pastcone/internal/config"
 	"github.com/pastcone/pastcone/internal/recorder"
@@ -26,14 +26,14 @@ func newDemo(s *screen) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Record a real service under load, and explain why one of its requests failed",
-		Long: `Starts the engine, runs examples/checkout as a process of its own (an HTTP service with a worker pool behind a queue, locks, pooled
+		Long: `Starts the engine, runs examples/probed as a process of its own (an HTTP service with a worker pool behind a queue, locks, pooled
 connections and an intermittent error), puts it under load, records what it does, and explains why a request failed.`,
 		Example: "  pastcone demo\n  pastcone demo --requests 20000 --seed 7",
 		Args:    arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			load := checkout.Config{Requests: requests, Clients: clients, Seed: seed, To: serviceOf, Wait: true}
+			load := shop.Config{Requests: requests, Clients: clients, Seed: seed, To: serviceOf, Wait: true}
 			if serviceOf != "" {
-				summary, err := checkout.Run(c.Context(), load)
+				summary, err := shop.Run(c.Context(), load)
 				if err != nil {
 					return err
 				}
@@ -59,7 +59,7 @@ connections and an intermittent error), puts it under load, records what it does
 // demoDrain bounds how long the engine may take to finish.
 const demoDrain = 30 * time.Second
 
-func demo(ctx context.Context, s *screen, load checkout.Config, set *config.Settings) (err error) {
+func demo(ctx context.Context, s *screen, load shop.Config, set *config.Settings) (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/pastcone/pastcone/examples/checkout/remote"
+	"github.com/pastcone/pastcone/examples/probed/remote"
 	"github.com/pastcone/pastcone/probe"
 )
 

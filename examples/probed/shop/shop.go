@@ -1,11 +1,11 @@
-// Package checkout is the checkout service of a small web shop, with the load that it runs under.
+// Package shop is the checkout service of a small web shop, with the load that it runs under.
 //
 // An order goes from its HTTP handler through a queue to a worker, which looks up the price, takes the
 // things off their shelf, asks three carriers at once, and charges the customer over one of a few
 // connections to the bank. In the background the shelves are refreshed from the warehouse. Now and
 // then an order fails: "sold out", although the warehouse is full, or "context deadline exceeded".
 // Why, the recording tells.
-package checkout
+package shop
 
 import (
 	"context"
@@ -16,12 +16,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pastcone/pastcone/examples/checkout/inventory"
-	"github.com/pastcone/pastcone/examples/checkout/payment"
-	"github.com/pastcone/pastcone/examples/checkout/pricing"
-	"github.com/pastcone/pastcone/examples/checkout/queue"
-	"github.com/pastcone/pastcone/examples/checkout/remote"
-	"github.com/pastcone/pastcone/examples/checkout/shipping"
+	"github.com/pastcone/pastcone/examples/probed/inventory"
+	"github.com/pastcone/pastcone/examples/probed/payment"
+	"github.com/pastcone/pastcone/examples/probed/pricing"
+	"github.com/pastcone/pastcone/examples/probed/queue"
+	"github.com/pastcone/pastcone/examples/probed/remote"
+	"github.com/pastcone/pastcone/examples/probed/shipping"
 	"github.com/pastcone/pastcone/probe"
 )
 

@@ -1,7 +1,7 @@
-// Command checkout is a small web shop's checkout service that records itself: an example of how to use the
-// package probe, and of an error whose cause lies in another goroutine.
+// Command probed is the checkout service of a small web shop that records itself: an example of how to use the
+// package probe, beside examples/checkout, which is the same shop without a probe in it.
 //
-//	go run ./examples/checkout -events events.ndjson
+//	go run ./examples/probed -events events.ndjson
 //	pastcone import events.ndjson
 //	pastcone why
 //
@@ -15,11 +15,11 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/pastcone/pastcone/examples/checkout/checkout"
+	"github.com/pastcone/pastcone/examples/probed/shop"
 )
 
 func main() {
-	var c checkout.Config
+	var c shop.Config
 	flag.IntVar(&c.Requests, "requests", 2500, "stop after `N` requests")
 	flag.IntVar(&c.Clients, "clients", 16, "how many clients order at the same time")
 	flag.DurationVar(&c.Duration, "duration", 0, "stop after this time, whatever the number of requests")
@@ -31,9 +31,9 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	summary, err := checkout.Run(ctx, c)
+	summary, err := shop.Run(ctx, c)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "checkout:", err)
+		fmt.Fprintln(os.Stderr, "probed:", err)
 		os.Exit(1)
 	}
 	fmt.Println(summary)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/pastcone/pastcone/examples/checkout/remote"
+	"github.com/pastcone/pastcone/examples/probed/remote"
 	"github.com/pastcone/pastcone/probe"
 )
 

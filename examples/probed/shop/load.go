@@ -1,4 +1,4 @@
-package checkout
+package shop
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package checkout
+package shop
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pastcone/pastcone/examples/checkout/inventory"
-	"github.com/pastcone/pastcone/examples/checkout/payment"
-	"github.com/pastcone/pastcone/examples/checkout/pricing"
-	"github.com/pastcone/pastcone/examples/checkout/queue"
-	"github.com/pastcone/pastcone/examples/checkout/shipping"
+	"github.com/pastcone/pastcone/examples/probed/inventory"
+	"github.com/pastcone/pastcone/examples/probed/payment"
+	"github.com/pastcone/pastcone/examples/probed/pricing"
+	"github.com/pastcone/pastcone/examples/probed/queue"
+	"github.com/pastcone/pastcone/examples/probed/shipping"
 	"github.com/pastcone/pastcone/probe"
 )
 
