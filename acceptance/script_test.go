@@ -65,6 +65,8 @@ func TestScripts(t *testing.T) {
 			"kill":  func(ts *testscript.TestScript, _ bool, _ []string) { stopServer(ts, syscall.SIGKILL) },
 			"term":  func(ts *testscript.TestScript, _ bool, _ []string) { stopServer(ts, syscall.SIGTERM) },
 			"flip":  flip,
+			"pack":  pack,
+			"bytes": literal,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

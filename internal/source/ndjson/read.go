@@ -302,7 +302,7 @@ func (r *reading) reject(c *chunk, at int, raw []byte, reason string) {
 		File:   r.file,
 		Line:   c.line + int(c.stats.Lines) - 1,
 		Offset: c.offset + int64(at),
-		Raw:    bytes.Clone(raw[:min(len(raw), RejectRawBytesMax)]),
+		Raw:    bytes.Clone(raw[:min(len(raw), RejectRawBytesMax+1)]), // the one more shows the rejects file that it is but the beginning
 		Reason: reason,
 	})
 }
