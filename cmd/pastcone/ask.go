@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +63,12 @@ func (a *asking) ask(ctx context.Context, dir string) error {
 }
 
 func (a *asking) local(ctx context.Context, dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+		return usagef("%s is a file, not a recording: 'pastcone import %s' makes a recording of it", dir, dir)
+	}
+	if err := a.q.Check(); err != nil { // a wrong question is told before a recording is looked for
+		return err
+	}
 	rec, err := recorder.Read(dir)
 	if err != nil {
 		return err
@@ -116,6 +124,17 @@ func (a *asking) split(args []string, events int) (asked []string, dir string, e
 	return args, "", nil
 }
 
+// about is the body of a command that asks about so many events, with the recording behind them.
+func (a *asking) about(events int) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) (err error) {
+		var dir string
+		if a.q.Events, dir, err = a.split(args, events); err != nil {
+			return err
+		}
+		return a.ask(c.Context(), dir)
+	}
+}
+
 func newWhy(s *screen) *cobra.Command {
 	a := &asking{s: s, q: answer.Question{Op: "why"}}
 	c := &cobra.Command{
@@ -131,8 +150,8 @@ error is explained; where there is none, events worth asking about are suggested
   pastcone why 4711 .pastcone/20261124-110203-demo`,
 		Args: arguments(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 1 && a.server == "" && recorder.IsRecording(args[0]) {
-				args = []string{"", args[0]} // a recording alone: explain its last error
+			if len(args) == 1 && a.server == "" && there(args[0]) {
+				args = []string{"", args[0]} // a recording alone, or what is taken for one: explain its last error
 			}
 			events, dir, err := a.split(args, 1)
 			if err != nil {
@@ -150,6 +169,15 @@ error is explained; where there is none, events worth asking about are suggested
 	return c
 }
 
+// there says whether an argument is a path of something: an EVENT never is, unless a file has a number for its name.
+func there(arg string) bool {
+	if recorder.IsRecording(arg) {
+		return true
+	}
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular() && strings.Trim(arg, "0123456789") != ""
+}
+
 func newFuture(s *screen) *cobra.Command {
 	a := &asking{s: s, q: answer.Question{Op: "future"}}
 	c := &cobra.Command{
@@ -158,13 +186,7 @@ func newFuture(s *screen) *cobra.Command {
 		Long:    "Shows what an event led to, as a tree of effects; says where and how much it cuts.",
 		Example: "  pastcone future 4711\n  pastcone future --depth 20 'first:{ root = true }'",
 		Args:    arguments(1, 2),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			var dir string
-			if a.q.Events, dir, err = a.split(args, 1); err != nil {
-				return err
-			}
-			return a.ask(c.Context(), dir)
-		},
+		RunE:    a.about(1),
 	}
 	a.flags(c)
 	c.Flags().IntVar(&a.q.Depth, "depth", 0, "show at most so many levels below the event (default 8)")
@@ -181,13 +203,7 @@ func newRelate(s *screen) *cobra.Command {
 is potential causality: the order in each stream, and all edges.`,
 		Example: `  pastcone relate 17 4711`,
 		Args:    arguments(2, 3),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			var dir string
-			if a.q.Events, dir, err = a.split(args, 2); err != nil {
-				return err
-			}
-			return a.ask(c.Context(), dir)
-		},
+		RunE:    a.about(2),
 	}
 	a.flags(c)
 	return c
@@ -201,13 +217,7 @@ func newShow(s *screen) *cobra.Command {
 		Long:    "Shows everything about an event: its fields and data, causes, effects, and its neighbours in the stream.",
 		Example: "  pastcone show 4711\n  pastcone show g12#3",
 		Args:    arguments(1, 2),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			var dir string
-			if a.q.Events, dir, err = a.split(args, 1); err != nil {
-				return err
-			}
-			return a.ask(c.Context(), dir)
-		},
+		RunE:    a.about(1),
 	}
 	a.flags(c)
 	return c

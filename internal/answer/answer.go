@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,6 +93,16 @@ func (q *Question) Check() error {
 			return fmt.Errorf("%w: a query of %d bytes; at most %d are read", ErrQuestion, len(text), TextBytes)
 		}
 	}
+	for _, text := range q.Events {
+		if err := checkEvent(text); err != nil {
+			return err
+		}
+	}
+	if q.Op == "find" {
+		if _, err := query.Parse(q.Query); err != nil {
+			return err
+		}
+	}
 	for _, b := range [...]struct {
 		name       string
 		value, max int64
@@ -102,6 +113,22 @@ func (q *Question) Check() error {
 		if b.value < 0 || b.value > b.max {
 			return fmt.Errorf("%w: %s is %d: it must be from 0 to %d", ErrQuestion, b.name, b.value, b.max)
 		}
+	}
+	return nil
+}
+
+// checkEvent says what an EVENT can be where a text is none: an id, a place in a stream, or something with a query in it.
+func checkEvent(text string) error {
+	text = strings.TrimSpace(text)
+	if strings.ContainsAny(text, "{}") || strings.HasPrefix(text, "first:") || strings.HasPrefix(text, "last:") {
+		return nil
+	}
+	number := text
+	if i := strings.LastIndexByte(text, '#'); i > 0 {
+		number = text[i+1:]
+	}
+	if _, err := strconv.ParseUint(number, 10, 63); err != nil {
+		return fmt.Errorf("%w: %q is no event: give an id (4711), a place in a stream (g12#3), a query with one answer ('{ kind = error }'), or first:QUERY or last:QUERY", ErrQuestion, text)
 	}
 	return nil
 }
@@ -278,7 +305,10 @@ func (a *asked) stats() error {
 	if err := show1(a, statistics, render.Stats, render.StatsJSON); err != nil {
 		return err
 	}
-	return show1(a, []render.Source(a.sources), render.Sources, render.SourcesJSON)
+	if err := show1(a, []render.Source(a.sources), render.Sources, render.SourcesJSON); err != nil || a.JSON {
+		return err
+	}
+	return render.StatsNext(a.w, statistics, a.style)
 }
 
 // table is what find writes to: one line a hit, then the summary.

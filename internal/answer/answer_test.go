@@ -171,6 +171,9 @@ func TestAnswer_WhatIsNoQuestionOrHasNoAnswer(t *testing.T) {
 	}{
 		{answer.Question{Op: "guess"}, answer.ErrQuestion, `there is no question "guess"; there are find, future`},
 		{answer.Question{Op: "relate", Events: []string{"1"}}, answer.ErrQuestion, "relate takes 2 to 2 events, not 1"},
+		{answer.Question{Op: "why", Events: []string{"abc"}}, answer.ErrQuestion, `"abc" is no event: give an id (4711), a place in a stream (g12#3)`},
+		{answer.Question{Op: "show", Events: []string{"g9#x"}}, answer.ErrQuestion, `"g9#x" is no event`},
+		{answer.Question{Op: "show", Events: []string{"9g9#7"}}, answer.ErrNoAnswer, "no event matches"},
 		{answer.Question{Op: "find", Query: strings.Repeat("x", answer.TextBytes+1)}, answer.ErrQuestion, "at most 65536"},
 		{answer.Question{Op: "future", Events: []string{"1"}, Depth: -1}, answer.ErrQuestion, "depth is -1"},
 		{answer.Question{Op: "stats", Timeout: time.Hour}, answer.ErrQuestion, "timeout"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/query"
 )
 
@@ -115,7 +116,7 @@ func (f *Find) event(h *query.Hit) []piece {
 	if p := place(e); p != "" {
 		about += "  " + p
 	}
-	if d := dataText(e.Data, row.Text()); d != "" {
+	if d := dataText(e.Data, row.Text()); d != "" && e.Kind != event.KindMetric && e.Kind != event.KindGap { // what these are about is their data
 		about += "  " + d
 	}
 	clock := f.page.style.clock(e.Time)

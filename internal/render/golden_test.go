@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -96,7 +97,9 @@ var answers = []struct {
 	{"find-events.json", find(`{ kind = error }`, true)},
 	{"find-groups.json", find(`{} | count(), max(duration) by (kind, data.request)`, true)},
 	{"find-select.json", find(`{ kind = error } | select(stream, time, data.code, data.none)`, true)},
-	{"stats.txt", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error { return stats(t, r, w, render.Stats) }},
+	{"stats.txt", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error {
+		return errors.Join(stats(t, r, w, render.Stats), stats(t, r, w, render.StatsNext))
+	}},
 	{"stats.json", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error { return stats(t, r, w, render.StatsJSON) }},
 	{"suggest.txt", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error { return suggest(t, r, w, render.Suggest) }},
 	{"suggest.json", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error {

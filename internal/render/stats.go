@@ -113,6 +113,15 @@ func Stats(w io.Writer, st *query.Statistics, s Style) error {
 	if st.Cut != "" {
 		p.line(piece{"  " + st.Cut, yellow})
 	}
+	return p.err
+}
+
+// StatsNext suggests what to ask next, behind all that is told of a recording with events.
+func StatsNext(w io.Writer, st *query.Statistics, s Style) error {
+	p := newPage(w, s)
+	if st.Events == 0 {
+		return nil
+	}
 	p.line()
 	p.next([2]string{s.command("find", "{ kind = error }"), "its errors"},
 		[2]string{s.command("find", "{} | count(), quantile(duration, 0.99) by (func)"), "where time goes"})

@@ -48,7 +48,7 @@ func (d *whyText) headline() {
 	d.line(head...)
 	d.row([]piece{{"  in " + d.style.where(target), plain}}, []piece{{d.style.clock(e.Time), dim}})
 	if e.CorrelationConfidence != event.Exact {
-		d.line(piece{"  what it belongs to is " + e.CorrelationConfidence.String() + ": events are missing, or were joined by order of time alone", yellow})
+		d.line(piece{"  what it belongs to is not sure (" + e.CorrelationConfidence.String() + "): events are missing, or were joined by order of time alone", yellow})
 	}
 	d.line()
 }
@@ -260,6 +260,8 @@ func (d *whyText) wait(w *query.Wait) []piece {
 		how = "for the end of " + key
 	case event.EdgeWake:
 		how = "to be woken"
+	case event.EdgeExplicit:
+		how = "for what it names as its cause"
 	default:
 		how = "for " + w.For.Edge.Kind.String()
 	}
