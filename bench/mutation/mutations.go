@@ -15,6 +15,17 @@ var mutations = []mutation{
 	{"explicit cause: the parent in place of the context", "judge.go", "		v.parent, v.kind, v.conf = &rest[0].info, event.EdgeExplicit, event.Exact\n", ""},
 	{"explicit causes: the rest are further edges", "judge.go", "		c.caused(r, &v, took)\n		rest = rest[1:]", "		c.caused(r, &v, took)\n		rest = nil"},
 
+	// The same where nothing is in doubt, which has a way of its own.
+	{"usual: a return's call is the innermost open one", "plain.go", "kind, duration = event.EdgeReturn,", "p, kind, duration = &s.frames[1].info, event.EdgeReturn,"},
+	{"usual: a duration is never negative", "plain.go", "max(0, r.Time-f.time)", "r.Time-f.time"},
+	{"usual: the context is the last receive that took on work", "plain.go", "			p = &x.info\n", ""},
+	{"usual: the position is the number of parents up to the founder", "plain.go", "row.CorrConf = p.corr, p.position+1,", "row.CorrConf = p.corr, p.position,"},
+	{"usual: confidence is the weakest on the way to the founder", "plain.go", "row.CorrConf = p.corr, p.position+1, p.corrConf", "row.CorrConf = p.corr, p.position+1, event.Exact"},
+	{"usual: not in a call in which something is missing", "plain.go", "f.bits&bitTainted != 0 || ", ""},
+	{"usual: not where perhaps work was taken on", "plain.go", "if x.bits&(bitUnsure|bitMere) != 0 {", "if false {"},
+	{"usual: not where contexts have been forgotten", "plain.go", "} else if f.bits&bitForgotten != 0 {", "} else if false {"},
+	{"usual: not out of turn", "plain.go", "r.Seq != s.next || ", ""},
+
 	// Who meets whom.
 	{"message: by ordinal first", "match.go", "	if r.Key != 0 && r.Ordinal != 0 {\n		return src.token(endSend", "	if r.Key != 0 && r.Ordinal != 0 && r.ExtLen == 0 {\n		return src.token(endSend"},
 	{"message: by id", "match.go", "c.ext.Decode(b.Ext(r)) == nil && len(c.ext.Message) > 0 {", "c.ext.Decode(b.Ext(r)) == nil && len(c.ext.Message) > 1<<20 {"},
@@ -26,8 +37,8 @@ var mutations = []mutation{
 
 	// Context.
 	{"context: the last receive that took on work", "context.go", "			return &t.info, sure\n", "			return &f.info, sure\n"},
-	{"context: a call hands what it took on to its caller", "stream.go", "			s.handOver(n)\n", "			s.taken = s.taken[:f.from]\n"},
-	{"context: a root call hands nothing", "stream.go", "			s.taken = s.taken[:f.from]\n		} else if", "			s.handOver(n)\n		} else if"},
+	{"context: a call hands what it took on to its caller", "stream.go", "		} else { // all that", "		} else if s.taken = s.taken[:f.from]; true { // all that"},
+	{"context: a root call hands nothing", "stream.go", "			s.taken = s.taken[:f.from]\n		} else if", "		} else if"},
 	{"exit: closes what is open", "judge.go", "		s.exit()\n", ""},
 	{"closed channel: undoes what was taken on from it", "judge.go", "			s.foundClosed(r.Key)\n", ""},
 	{"closed channel: no other", "context.go", "	return s.replace(low, high, key, false)", "	s.taken = append(s.taken[:low], s.taken[high:]...)\n	return high - low"},

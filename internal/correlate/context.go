@@ -105,8 +105,9 @@ func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief
 			if !c.got.placed {
 				c.got.place = placeOf(c.table, r.Site)
 			}
-			s.learn(c.got.place, waits)
-			c.weigh(s)
+			if s.learn(c.got.place, waits) {
+				c.weigh(s)
+			}
 		}
 	}
 	switch {
@@ -121,15 +122,15 @@ func (c *Correlator) received(s *stream, r *wire.Record, took, root, idle belief
 	}
 }
 
-// learn notes a place where the stream waits for work.
-func (s *stream) learn(at uint64, waits belief) {
+// learn notes a place where the stream waits for work, and says whether it is a new one.
+func (s *stream) learn(at uint64, waits belief) bool {
 	places := &s.odd().places
 	for i := range *places {
 		if p := &(*places)[i]; p.at == at {
 			if !p.is || !p.sure {
 				p.belief = belief{p.is || waits.is, waits.is && waits.sure}
 			}
-			return
+			return false
 		}
 	}
 	if len(*places) == placesMax {
@@ -138,6 +139,7 @@ func (s *stream) learn(at uint64, waits belief) {
 		*places = (*places)[:placesMax-1]
 	}
 	*places = append(*places, waitPlace{at, waits})
+	return true
 }
 
 // takeOn makes room for a context on the innermost frame.

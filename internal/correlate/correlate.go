@@ -211,8 +211,7 @@ func (c *Correlator) open(id wire.SourceID) *source {
 // rejected. The high-water mark of event time moves on only behind it.
 func (c *Correlator) Add(b *wire.Batch) {
 	src := c.open(b.Source)
-	h := holding{c: c, b: b}
-	high, low := int64(math.MinInt64), int64(math.MaxInt64)
+	h := holding{c: c, b: b, high: math.MinInt64, low: math.MaxInt64}
 	at := 0
 	for i := range b.Runs {
 		run := &b.Runs[i]
@@ -227,8 +226,7 @@ func (c *Correlator) Add(b *wire.Batch) {
 			}
 			continue
 		}
-		last, first := c.addRun(src, run.Stream, &h, at, n)
-		high, low = max(high, last), min(low, first)
+		c.addRun(src, run.Stream, &h, at, n)
 		at += n
 	}
 	for ; at < len(b.Records); at++ {
@@ -236,11 +234,11 @@ func (c *Correlator) Add(b *wire.Batch) {
 	}
 	c.stats.Accepted += uint64(len(b.Records))
 	h.release()
-	if low < src.high {
-		src.lag = max(src.lag, lagOf(src.high, low))
+	if h.low < src.high {
+		src.lag = max(src.lag, lagOf(src.high, h.low))
 	}
-	src.high = max(src.high, high)
-	c.high = max(c.high, high)
+	src.high = max(src.high, h.high)
+	c.high = max(c.high, h.high)
 	c.now = max(c.now, b.Arrived)
 	c.expire()
 	c.keepWithin()
@@ -255,19 +253,27 @@ func lagOf(high, low int64) int64 {
 	return math.MaxInt64
 }
 
-// addRun takes the records [at, at+n) of a batch, all of one stream, and gives their highest and lowest time.
-func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) (high, low int64) {
-	high, low = math.MinInt64, math.MaxInt64
+// addRun takes the records [at, at+n) of a batch, all of one stream.
+func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) {
 	b := h.b
 	var s *stream
+	if i := c.streamOf.find(src.index, name); i != 0 {
+		s = c.at(i)
+		s.recent = c.clock
+	}
 	tail := stretchEnd{}
-	for i := at; i < at+n; i++ {
+	for i, end := at, at+n; i < end; i++ {
+		if s != nil && s.waiting == 0 && len(s.frames) > 0 {
+			if i = c.plainRun(src, s, h, i, end); i == end {
+				break
+			}
+		}
 		r := &b.Records[i]
 		if r.Seq-1 >= event.SeqMax || r.Ordinal > event.SeqMax || !r.Kind.Valid() || r.DataLen|r.ExtLen != 0 && !wellPlaced(b, r) {
 			c.refuse(src, name, b, r, Malformed)
 			continue
 		}
-		high, low = max(high, r.Time), min(low, r.Time)
+		h.high, h.low = max(h.high, r.Time), min(h.low, r.Time)
 		if s == nil {
 			if s = c.stream(src, name, b, r); s == nil {
 				continue
@@ -275,11 +281,6 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 			s.recent = c.clock
 		}
 		if s.waiting == 0 && r.Seq == s.next {
-			if s.isPlain(r) {
-				c.plain(src, s, b, r)
-				h.last = c.nextID - 1
-				continue
-			}
 			if c.handle(src, s, b, r) {
 				h.last = c.nextID - 1
 				continue
@@ -293,7 +294,6 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 	if len(c.goOn) > 0 {
 		c.settle()
 	}
-	return high, low
 }
 
 // Tick moves the arrival clock on: it ends the waits that are over by it.

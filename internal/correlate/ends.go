@@ -187,8 +187,21 @@ func (t *ends) at(k token) int {
 // put gives the end of k, a new and empty one if need be. The pointer is good until the table is used again.
 func (t *ends) put(k token) *end {
 	h := t.hash(k)
-	if i := t.young.find(h, k); i >= 0 {
-		return &t.young.all[i]
+	if g := &t.young; len(g.all) > 0 {
+		mask := uint64(len(g.all) - 1) // #nosec G115 -- a length
+		i := h & mask
+		for g.all[i].tag != 0 {
+			if e := &g.all[i]; e.a == k.a && e.b == k.b && e.tag == k.tag {
+				return e
+			}
+			i = (i + 1) & mask
+		}
+		if t.old.used == 0 && !t.full() { // the usual case: where it is not is where it belongs
+			g.used++
+			e := &g.all[i]
+			e.a, e.b, e.tag = k.a, k.b, k.tag
+			return e
+		}
 	}
 	e := end{a: k.a, b: k.b, tag: k.tag}
 	if i := t.old.find(h, k); i >= 0 {
@@ -210,12 +223,19 @@ func (t *ends) drop(k token) {
 
 // insert puts an end that is not there into the young generation.
 func (t *ends) insert(h uint64, e end) *end {
-	if 4*(t.young.used+1) > 3*len(t.young.all) {
+	if t.full() {
 		t.room()
 	}
 	slot := t.young.place(h)
 	*slot = e
 	return slot
+}
+
+// full says that there is no room for one more in the young generation. While it can grow, half of its slots are used, so
+// that little has to make way for others; then three quarters.
+func (t *ends) full() bool {
+	n := len(t.young.all)
+	return 2*(t.young.used+1) > n && (2*n <= t.slotsMax || 4*(t.young.used+1) > 3*n)
 }
 
 // room makes room in the young generation: it grows, or begins anew.

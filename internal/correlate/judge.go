@@ -165,33 +165,6 @@ const (
 	offerKinds = 1<<event.KindSend | 1<<event.KindClose | 1<<event.KindSpawn | 1<<event.KindRelease | 1<<event.KindAcquire
 )
 
-func (s *stream) isPlain(r *wire.Record) bool {
-	return plainKinds>>r.Kind&1 != 0 && r.ExtLen == 0 && r.Flags&wire.FlagRoot == 0 && len(s.frames) > 0
-}
-
-// plain is handle for most events: those whose context is all that they have.
-func (c *Correlator) plain(src *source, s *stream, b *wire.Batch, r *wire.Record) {
-	v := verdict{kind: event.EdgeContext, p: pTainted}
-	if f := s.top(); len(s.taken) == int(f.from) && f.bits&(bitTainted|bitForgotten) == 0 && s.deeper == 0 {
-		v.parent = &f.info // the usual case of s.context
-	} else {
-		context, sure := s.context()
-		v.parent, v.conf = context, confOf(sure)
-	}
-	call := 0
-	if r.Kind == event.KindReturn {
-		call = c.returns(s, r, &v)
-	}
-	c.emit(src, s, b, r, &v).Duration = v.duration
-	s.next++
-	if r.Kind == event.KindCall {
-		c.call(s, r, &c.made)
-	} else if call > 0 {
-		s.leave(call)
-	}
-	c.sealFull()
-}
-
 // takes gives a receive its parent.
 func (c *Correlator) takes(s *stream, r *wire.Record, v *verdict, context *info, sure bool) (took belief) {
 	g := &c.got

@@ -37,6 +37,8 @@ type holding struct {
 	b     *wire.Batch
 	index uint32 // 0: nothing is parked
 	last  event.ID
+	high  int64 // of the event times
+	low   int64
 }
 
 // hold gives the index of the batch.

@@ -255,8 +255,10 @@ func (s *stream) leave(i int) {
 				s.sure--
 			}
 			s.taken = s.taken[:f.from]
-		} else if len(s.taken) > int(f.from) || f.bits&bitForgotten != 0 || s.rare != nil {
+		} else if s.rare != nil && len(s.rare.closed) > 0 || len(s.taken) > int(f.from) && s.frames[n-1].from != f.from {
 			s.handOver(n)
+		} else { // all that it has taken on simply becomes its caller's
+			s.frames[n-1].bits |= f.bits & bitForgotten
 		}
 		s.frames = s.frames[:n]
 	}
