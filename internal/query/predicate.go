@@ -171,7 +171,7 @@ func (p *isID) keep(v *view, rows []uint16) ([]uint16, error) {
 	if v.have&p.col != 0 {
 		return p.within.keep(v, rows)
 	}
-	found, err := v.r.Find(v.base, p.col, []uint64{uint64(p.id)}, v.borrow())
+	found, err := p.find(v, v.borrow())
 	n, rest := 0, found
 	for _, i := range rows {
 		for len(rest) > 0 && rest[0] < i {
@@ -187,6 +187,11 @@ func (p *isID) keep(v *view, rows []uint16) ([]uint16, error) {
 	}
 	v.giveBack(found)
 	return rows[:n], err
+}
+
+// find appends all rows of the block that have the id.
+func (p *isID) find(v *view, to []uint16) ([]uint16, error) {
+	return v.r.Find(v.base, p.col, []uint64{uint64(p.id)}, to)
 }
 
 // idWithin tests the id, which is no column.

@@ -191,6 +191,9 @@ func (x *run) tellDamage() {
 
 // match keeps the rows of a block that match.
 func (x *run) match(v *view, p planned) ([]uint16, error) {
+	if p, ok := p.pred.(*isID); ok && v.have&p.col == 0 {
+		return p.find(v, v.sel[:0])
+	}
 	return p.pred.keep(v, v.whole())
 }
 

@@ -62,66 +62,121 @@ func scan[T any](x *run, infos []wire.BlockInfo, work func(*view) (T, error), ta
 	return err == nil, err
 }
 
+// outcome is what a block has brought.
 type outcome[T any] struct {
 	result T
 	err    error
+	ready  bool
+}
+
+// crew is the blocks of a scan that several goroutines work on. The one that called works too, so that a short list is over
+// before the others have woken up, and takes the results in between.
+//
+// Invariants: blocks are claimed in the order of infos, and only while fewer than len(slots) are under way or waiting to be taken;
+// the result of block i lies in slot i modulo their number until it is taken.
+type crew[T any] struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	infos   []wire.BlockInfo
+	slots   []outcome[T]
+	next    int // to be claimed
+	taken   int
+	stopped bool
+}
+
+// claim gives the next block to work on. Unless wait is set it gives up rather than wait for room.
+func (c *crew[T]) claim(wait bool) (i int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.stopped && c.next < len(c.infos) {
+		if c.next < c.taken+len(c.slots) {
+			c.next++
+			return c.next - 1, true
+		}
+		if !wait {
+			break
+		}
+		c.changed.Wait()
+	}
+	return 0, false
+}
+
+// do works on a block that was claimed.
+func (c *crew[T]) do(ctx context.Context, v *view, i int, work func(*view) (T, error)) {
+	o := outcome[T]{ready: true}
+	if o.err = ctx.Err(); o.err == nil {
+		v.open(c.infos[i])
+		o.result, o.err = work(v)
+	}
+	c.mu.Lock()
+	c.slots[i%len(c.slots)] = o
+	first := i == c.taken
+	c.mu.Unlock()
+	if first {
+		c.changed.Broadcast()
+	}
+}
+
+// take gives the result that is next in order, if it is there; with wait, when it is.
+func (c *crew[T]) take(wait bool) (info wire.BlockInfo, o outcome[T], ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slot := &c.slots[c.taken%len(c.slots)]
+	for wait && !slot.ready {
+		c.changed.Wait()
+	}
+	if !slot.ready {
+		return info, o, false
+	}
+	info, o = c.infos[c.taken], *slot
+	*slot = outcome[T]{}
+	c.taken++
+	c.changed.Broadcast()
+	return info, o, true
+}
+
+func (c *crew[T]) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	c.changed.Broadcast()
 }
 
 func scanParallel[T any](x *run, infos []wire.BlockInfo, v *view, work func(*view) (T, error), step func(wire.BlockInfo, T, error) error) error {
-	type job struct {
-		info wire.BlockInfo
-		done chan outcome[T]
-	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	workers := min(x.o.Workers, len(infos))
-	jobs := make(chan job, workers)
-	order := make(chan job, 2*workers) // the same jobs, as they must be taken
+	c := &crew[T]{infos: infos, slots: make([]outcome[T], 2*workers)}
+	c.changed.L = &c.mu
 	var wait sync.WaitGroup
 	defer wait.Wait()
+	defer c.stop()
 	defer cancel()
-	wait.Go(func() {
-		defer close(jobs)
-		defer close(order)
-		for _, info := range infos {
-			j := job{info, make(chan outcome[T], 1)}
-			select {
-			case order <- j:
-			case <-ctx.Done():
-				return
-			}
-			jobs <- j // taken: workers only end when jobs is closed
-		}
-	})
-	for i := range workers {
-		v := v
-		if i > 0 {
-			v = newView(x.r)
-			v.worker = i
-		}
+	for i := 1; i < workers; i++ {
 		wait.Go(func() {
-			if i > 0 {
-				defer v.release()
-			}
-			for j := range jobs {
-				var o outcome[T]
-				if o.err = ctx.Err(); o.err == nil {
-					v.open(j.info)
-					o.result, o.err = work(v)
+			v := newView(x.r)
+			v.worker = i
+			defer v.release()
+			for {
+				i, ok := c.claim(true)
+				if !ok {
+					return
 				}
-				j.done <- o
+				c.do(ctx, v, i, work)
 			}
 		})
 	}
-	left := len(infos)
-	for j := range order {
-		o := <-j.done
-		if err := step(j.info, o.result, o.err); err != nil {
+	for c.taken < len(infos) { // only changed here
+		info, o, ok := c.take(false)
+		if !ok {
+			if i, claimed := c.claim(false); claimed {
+				c.do(ctx, v, i, work)
+				continue
+			}
+			info, o, _ = c.take(true)
+		}
+		if err := step(info, o.result, o.err); err != nil {
 			return err
 		}
-		left--
-	}
-	if left > 0 {
-		return x.ctx.Err() // the producer only ends early for this
 	}
 	return nil
 }

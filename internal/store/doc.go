@@ -21,7 +21,7 @@
 //	bits, ints, intsread   sequences of whole numbers, each in its shortest mode
 //	dict, payload          distinct values; compressed pieces
 //	block, encode, decode  blocks
-//	filter, prune          which blocks can be left out of a query
+//	filter, postings, prune  which blocks can be left out of a query
 //	strings, manifest      the string table; what the recording consists of
 //	segment, index, late   files of blocks, and what is behind the blocks
 //	head, commit, seal, retain, tails     writing

@@ -15,12 +15,16 @@ import (
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-// testdata/v1 is a recording of format version 1, and testdata/v1.txt what is in it. They were made by
+// testdata/v1 is a recording of format version 1, testdata/v1-index2 one of which the indexes are of version 2, and
+// testdata/v1.txt what is in each of them. The last was made by
 //
 //	go test ./internal/store -run Fixture -update
 //
-// and are never made anew once the version is released: programs have to read what was written then.
-const fixtureDir = "testdata/v1"
+// and none is made anew once its version is released: programs have to read what was written then.
+const (
+	fixtureDir       = "testdata/v1"
+	fixtureDirIndex2 = "testdata/v1-index2"
+)
 
 // fixtureBlocks makes blocks with every kind, every field, every edge kind and confidence.
 func fixtureBlocks(t *testing.T, table *wire.Table) (blocks []*wire.Block) {
@@ -141,27 +145,14 @@ func describe(t *testing.T, s *Snapshot) []byte {
 	return out.Bytes()
 }
 
-func TestFixtureOfVersion1IsReadAsItWasWritten(t *testing.T) {
+func TestFixturesOfAllVersionsAreReadAsTheyWereWritten(t *testing.T) {
 	golden := fixtureDir + ".txt"
 	if *update {
-		if err := os.RemoveAll(fixtureDir); err != nil {
+		if err := os.RemoveAll(fixtureDirIndex2); err != nil {
 			t.Fatal(err)
 		}
-		writeFixture(t, fixtureDir)
-		if err := os.Remove(filepath.Join(fixtureDir, lockName)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := OpenReader(fixtureDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Close() }()
-	s := r.Snapshot()
-	defer func() { _ = s.Close() }()
-	got := describe(t, s)
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
+		writeFixture(t, fixtureDirIndex2)
+		if err := os.Remove(filepath.Join(fixtureDirIndex2, lockName)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,16 +160,51 @@ func TestFixtureOfVersion1IsReadAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
-		t.Fatal("the recording is not read as it was written")
-	}
 	if n := strings.Count(string(want), "\n"); n < 600 {
 		t.Fatalf("only %d lines are compared", n)
 	}
+	for fixture, postings := range map[string]bool{fixtureDir: false, fixtureDirIndex2: true} {
+		t.Run(fixture, func(t *testing.T) { readFixture(t, fixture, want, postings) })
+	}
+}
 
-	// The same for a writer, which recovers it first.
+// readFixture reads a fixture as it is, as a writer recovers it, and as it has sealed it.
+func readFixture(t *testing.T, fixture string, want []byte, postings bool) {
+	r, err := OpenReader(fixture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	s := r.Snapshot()
+	defer func() { _ = s.Close() }()
+	if !bytes.Equal(describe(t, s), want) {
+		t.Fatal("the recording is not read as it was written")
+	}
+	sealed := 0
+	for seg := range s.segments {
+		if seg.sealed {
+			sealed++
+			if (seg.postings != nil) != postings {
+				t.Errorf("%s: postings %v", seg.s.name, seg.postings != nil)
+			}
+		}
+	}
+	if sealed < 2 {
+		t.Errorf("only %d sealed segments are read", sealed)
+	}
+	checkPruning(t, s)
+	report, err := Verify(context.Background(), fixture, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range report.Problems {
+		if p.Part != "event" { // these were made to have every field, not to make sense
+			t.Error(p)
+		}
+	}
+
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(fixtureDir)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(fixture)); err != nil {
 		t.Fatal(err)
 	}
 	w, err := Open(dir, Options{})
@@ -205,6 +231,57 @@ func TestFixtureOfVersion1IsReadAsItWasWritten(t *testing.T) {
 	defer func() { _ = as.Close() }()
 	if !bytes.Equal(describe(t, as), want) {
 		t.Error("sealed, it is not what was written")
+	}
+	checkPruning(t, as)
+}
+
+// checkPruning asks for the effects of every event, and for every correlation: the blocks that are given must hold all
+// rows that the whole recording, read row by row, has of them.
+func checkPruning(t *testing.T, s *Snapshot) {
+	t.Helper()
+	var c wire.Columns
+	type asked struct {
+		what int
+		id   event.ID
+	}
+	in := map[asked]map[event.ID]bool{} // the blocks
+	note := func(what int, id, base event.ID) {
+		a := asked{what, id}
+		if in[a] == nil {
+			in[a] = map[event.ID]bool{}
+		}
+		in[a][base] = true
+	}
+	for _, b := range s.Blocks(wire.Prune{}) {
+		if err := s.Read(b.Base, wire.ColCorrelation|wire.ColParent|wire.ColFurther, &c); err != nil {
+			continue // damaged
+		}
+		for i := range c.Len {
+			note(postingCorrelation, c.Correlation[i], b.Base)
+			if c.Parent[i] != 0 {
+				note(postingCause, c.Parent[i], b.Base)
+			}
+			for _, e := range c.FurtherOf(i) {
+				if e.Cause != 0 {
+					note(postingCause, e.Cause, b.Base)
+				}
+			}
+		}
+	}
+	for a, blocks := range in {
+		p := wire.Prune{Causes: []event.ID{a.id}}
+		if a.what == postingCorrelation {
+			p = wire.Prune{Correlations: []event.ID{a.id}}
+		}
+		given := map[event.ID]bool{}
+		for _, b := range s.Blocks(p) {
+			given[b.Base] = true
+		}
+		for base := range blocks {
+			if !given[base] {
+				t.Fatalf("block %d, which refers to event %d (%d), is left out", base, a.id, a.what)
+			}
+		}
 	}
 }
 

@@ -222,14 +222,32 @@ func fixStrings(p []byte) {
 }
 
 func FuzzIndex(f *testing.F) {
-	x := &indexInput{base: 1, end: 21, entries: []*blockEntry{{off: 64, length: 200, base: 1, rows: 20, filterOff: 100, filterLen: 20}}}
+	x := &indexInput{
+		base: 1, end: 21, entries: []*blockEntry{{off: 64, length: 200, base: 1, rows: 20, filterOff: 100, filterLen: 20}},
+		postings: &postingsBuilder{blocks: 1},
+	}
+	x.postings.flush()
 	seed(f, "one block", appendIndex(nil, x, 264))
+	seed(f, "version 1", indexOfVersion1(appendIndex(nil, x, 264)))
 	x.late = []wire.LateEdge{{Effect: 3, Edge: wire.Edge{Cause: 7}}, {Effect: 2, Edge: wire.Edge{Cause: 9}}}
 	tails := newTails()
 	tails.add(wire.Tail{Source: 1, Stream: 5, Seq: 9, ID: 4})
 	tails.add(wire.Tail{Source: 1, Stream: 6, Seq: 2, ID: 7, Exited: true})
 	x.tails, x.tailCount = tails.append(nil), 2
 	seed(f, "late edges and tails", appendIndex(nil, x, 264))
+	x.postings = &postingsBuilder{blocks: 1}
+	for _, key := range []uint64{postingKey(postingCause, 3), postingKey(postingCorrelation, 3), postingKey(postingCause, 17)} {
+		x.postings.pairs = append(x.postings.pairs, key<<postingBlockBits)
+	}
+	x.postings.flush()
+	seed(f, "postings", appendIndex(nil, x, 264))
+	x.unindexed = []int{0}
+	seed(f, "a block without postings", appendIndex(nil, x, 264))
+	if _, err := parseIndex(append(make([]byte, 264), indexOfVersion1(appendIndex(nil, &indexInput{
+		base: 1, end: 21, entries: x.entries, postings: new(postingsBuilder),
+	}, 264))...), 1, 21); err != nil {
+		f.Fatalf("an index of version 1: %v", err)
+	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		defer quick(t)()
 		file := append(make([]byte, 264), p...)
@@ -242,26 +260,59 @@ func FuzzIndex(f *testing.F) {
 			x.late.causes(id, nil)
 			x.late.effects(id, nil)
 			blockOf(x.entries, id)
+			if x.postings != nil {
+				for what := range 2 {
+					numbers, _ := x.postings.find(what, id, new(scratch), nil)
+					for _, n := range numbers {
+						if n >= len(x.entries) {
+							t.Fatalf("block %d of %d", n, len(x.entries))
+						}
+					}
+				}
+			}
 		}
 		_ = newTails().load(x.tails, x.tailCount)
 	})
 }
 
+// indexOfVersion1 makes an index without late edges, tails and groups one of version 1: its head is shorter, and there are no shards.
+func indexOfVersion1(p []byte) []byte {
+	old := append(slices.Clone(p[:indexHeadBytes1]), p[indexHeadBytes:indexHeadBytes+indexEntryBytes]...)
+	old = append(old, p[len(p)-indexTrailerBytes:]...)
+	old[4] = 1
+	clear(old[52:60])
+	file := append(make([]byte, 264), old...)
+	fixIndex(file)
+	return file[264:]
+}
+
 // fixIndex puts the checksums of an index at offset 264 right.
 func fixIndex(file []byte) {
-	if len(file) < 264+indexHeadBytes+indexTrailerBytes {
+	if len(file) < 264+indexHeadBytes1+indexTrailerBytes {
 		return
 	}
 	put := func(p []byte, v uint32) { p[0], p[1], p[2], p[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24) }
 	get := func(p []byte) int { return int(p[0]) | int(p[1])<<8 | int(p[2])<<16 | int(p[3]&0x7f)<<24 }
-	head, rest := file[264:264+indexHeadBytes], file[264+indexHeadBytes:len(file)-indexTrailerBytes]
-	entries, late := get(head[24:])*indexEntryBytes, get(head[28:])*(lateEdgeBytes+4)
-	if entries <= len(rest) && late <= len(rest)-entries {
-		put(head[40:], checksum(rest[:entries]))
-		put(head[44:], checksum(rest[entries:entries+late]))
-		put(head[48:], checksum(rest[entries+late:]))
+	at, size := 264, indexHeadBytes1
+	if file[at+4] == indexVersion && len(file) >= at+indexHeadBytes+indexTrailerBytes {
+		size = indexHeadBytes
 	}
-	put(head[60:], checksum(head[:60]))
+	head, rest := file[at:at+size], file[at+size:len(file)-indexTrailerBytes]
+	part := func(n, sum int) {
+		if n <= len(rest) {
+			put(head[sum:], checksum(rest[:n]))
+			rest = rest[n:]
+		}
+	}
+	part(get(head[24:])*indexEntryBytes, 40)
+	part(get(head[28:])*(lateEdgeBytes+4), 44)
+	if n := get(head[36:]); n <= len(rest) {
+		part(n, 48)
+	}
+	if size == indexHeadBytes {
+		part(get(head[52:])*postingShardBytes+get(head[56:])*postingGroupBytes, 60)
+	}
+	put(head[size-4:], checksum(head[:size-4]))
 	trailer := file[len(file)-indexTrailerBytes:]
 	put(trailer, 264)
 	put(trailer[4:], 0)

@@ -63,7 +63,7 @@ func loadSealed(dir fsys, meta segmentMeta) (*viewSegment, *index, error) {
 	}
 	return &viewSegment{
 		s: s, base: meta.Base, end: meta.End, entries: x.entries, late: x.late, bytes: meta.Bytes,
-		tails: x.tails, tailCount: x.tailCount, sealed: true,
+		tails: x.tails, tailCount: x.tailCount, sealed: true, postings: x.postings, unindexed: x.unindexed,
 	}, x, nil
 }
 

@@ -52,8 +52,13 @@ func later(ids []event.ID, end event.ID) bool {
 
 // filters says whether the block's filter allows a match.
 func (q *prune) filters(f *filter, base, end event.ID) bool {
-	return any8(&f.what, q.streams) && any8(&f.what, q.keys) && any8(&f.what, q.funcs) &&
+	return q.what(f) &&
 		any16(&f.why, q.correlations, q.Correlations, base, end) && any16(&f.why, q.causes, q.Causes, base, end)
+}
+
+// what is the part of it that is about names.
+func (q *prune) what(f *filter) bool {
+	return any8(&f.what, q.streams) && any8(&f.what, q.keys) && any8(&f.what, q.funcs)
 }
 
 func any8(f *fuse, keys []uint64) bool {
@@ -129,6 +134,9 @@ func (seg *viewSegment) prune(q *prune, to []wire.BlockInfo) []wire.BlockInfo {
 	if seg.base == seg.end || seg.end <= q.IDMin || (q.IDMax != 0 && seg.base > q.IDMax) || !later(q.Correlations, seg.end) || !later(q.Causes, seg.end) {
 		return to
 	}
+	if numbers, ok := seg.candidates(q); ok {
+		return seg.pruneThese(q, numbers, to)
+	}
 	from := q.IDMin
 	for _, ids := range [...][]event.ID{q.Correlations, q.Causes} {
 		if len(ids) > 0 {
@@ -159,6 +167,29 @@ func (seg *viewSegment) prune(q *prune, to []wire.BlockInfo) []wire.BlockInfo {
 		}); err != nil {
 			to = append(to, entries[at].info())
 			i = at + 1
+		}
+	}
+	return to
+}
+
+// pruneThese appends those of the blocks of these numbers, found by the postings, that the rest of the question allows.
+func (seg *viewSegment) pruneThese(q *prune, numbers []int, to []wire.BlockInfo) []wire.BlockInfo {
+	for _, n := range numbers {
+		e := seg.entries[n]
+		if !q.zone(e.base, e.end(), e.timeMin, e.timeMax, e.kinds) {
+			continue
+		}
+		may := true
+		if len(q.streams)+len(q.keys)+len(q.funcs) > 0 {
+			err := seg.s.guard(e, func() error {
+				f := seg.s.filterOf(e)
+				may = f == nil || q.what(f)
+				return nil
+			})
+			may = may || err != nil // a fault: then it may match
+		}
+		if may {
+			to = append(to, e.info())
 		}
 	}
 	return to

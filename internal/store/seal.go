@@ -150,14 +150,21 @@ var errNothing = errors.New("nothing to remove")
 // writeIndex writes the index of a closed segment durably, and gives the file's length.
 func writeIndex(dir fsys, j *sealJob) (int64, error) {
 	var late []wire.LateEdge
-	for _, e := range j.seg.entries {
+	var unindexed []int
+	refs := new(postingsBuilder)
+	for i, e := range j.seg.entries {
+		if !refs.add(j.seg.s, e) {
+			unindexed = append(unindexed, i)
+		}
 		l, err := j.seg.s.lateOf(e)
 		if err == nil { // of a damaged block, the edges are lost
 			late = append(late, l...)
 		}
 	}
+	refs.flush()
 	p := appendIndex(nil, &indexInput{
 		base: j.meta.Base, end: j.meta.End, entries: j.seg.entries, late: late, tails: j.tails, tailCount: j.tailCount,
+		postings: refs, unindexed: unindexed,
 	}, j.meta.Bytes)
 	f, err := dir.Open(j.meta.File, true, false)
 	if err != nil {

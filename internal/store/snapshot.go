@@ -21,6 +21,8 @@ type viewSegment struct {
 	tails     []byte     // of a sealed segment, encoded; for opening
 	tailCount int
 	sealed    bool
+	postings  *postings // of a segment sealed since version 2 of the index; else the filters are asked
+	unindexed []int     // the blocks that they know nothing of
 }
 
 // view is a list of segments that does not change. It holds its segments; snapshots hold it. When the last of them

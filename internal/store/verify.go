@@ -421,4 +421,10 @@ func (v *verifier) index(seg *viewSegment, late []wire.LateEdge) {
 	}); err != nil {
 		report("index of late edges", "%w", err)
 	}
+	if seg.postings == nil {
+		return
+	}
+	if err := seg.s.guard(&blockEntry{}, seg.checkPostings); err != nil {
+		report("postings", "%w", err)
+	}
 }

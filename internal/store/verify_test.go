@@ -94,15 +94,17 @@ func verifyIn(t *testing.T, dir *memDir) Report {
 // answers: only a comparison finds it.
 func TestVerifyHoldsIndexAndFilterAgainstTheBlocks(t *testing.T) {
 	for want, harm := range map[string]func(e *blockEntry, late *[]wire.LateEdge){
-		"index: the entry does not say":        func(e *blockEntry, _ *[]wire.LateEdge) { e.timeMax-- },
-		"time 7 to":                            func(e *blockEntry, _ *[]wire.LateEdge) { e.timeMin = 7 },
-		"kinds 0":                              func(e *blockEntry, _ *[]wire.LateEdge) { e.kinds = 0 },
-		"filter: corrupt encoding: it can not": func(e *blockEntry, _ *[]wire.LateEdge) { e.filterCRC++ },
-		"1 late edges in the index, 2 in the":  func(_ *blockEntry, late *[]wire.LateEdge) { *late = (*late)[:1] },
-		"late edge 0 of the index is not that": func(_ *blockEntry, late *[]wire.LateEdge) { (*late)[0].Edge.P = 0.5 },
+		"postings: corrupt encoding: the postings of event": nil,
+		"index: the entry does not say":                     func(e *blockEntry, _ *[]wire.LateEdge) { e.timeMax-- },
+		"time 7 to":                                         func(e *blockEntry, _ *[]wire.LateEdge) { e.timeMin = 7 },
+		"kinds 0":                                           func(e *blockEntry, _ *[]wire.LateEdge) { e.kinds = 0 },
+		"filter: corrupt encoding: it can not":              func(e *blockEntry, _ *[]wire.LateEdge) { e.filterCRC++ },
+		"1 late edges in the index, 2 in the":               func(_ *blockEntry, late *[]wire.LateEdge) { *late = (*late)[:1] },
+		"late edge 0 of the index is not that":              func(_ *blockEntry, late *[]wire.LateEdge) { (*late)[0].Edge.P = 0.5 },
 	} {
 		dir := newMemDir()
 		r := recordIn(t, dir, Options{})
+		r.add(t, 100)
 		b := r.gen.Block(200)
 		b.Late = []wire.LateEdge{{Effect: 5, Edge: wire.Edge{Cause: 9, P: 1, Kind: event.EdgeLock}}, {Effect: 6, Edge: wire.Edge{Cause: 9, P: 1, Kind: event.EdgeLock}}}
 		if err := errors.Join(r.w.Publish(context.Background(), b), r.w.Write(b), r.w.Close()); err != nil {
@@ -132,8 +134,17 @@ func rewriteIndex(t *testing.T, dir *memDir, harm func(e *blockEntry, late *[]wi
 	for i := range x.late.n {
 		late = append(late, x.late.edge(i))
 	}
-	harm(x.entries[0], &late)
-	p := appendIndex(nil, &indexInput{base: meta.Base, end: meta.End, entries: x.entries, late: late}, x.off)
+	refs := new(postingsBuilder)
+	for _, e := range x.entries {
+		refs.add(seg.s, e)
+	}
+	if harm != nil {
+		harm(x.entries[0], &late)
+	} else {
+		refs.pairs = refs.pairs[1:]
+	}
+	refs.flush()
+	p := appendIndex(nil, &indexInput{base: meta.Base, end: meta.End, entries: x.entries, late: late, postings: refs}, x.off)
 	f := dir.names[meta.File]
 	f.data = append(f.data[:x.off:x.off], p...)
 	m.Segments[0].Bytes = int64(len(f.data))
@@ -289,6 +300,8 @@ func TestHostileStringsAndIndexesAreErrors(t *testing.T) {
 	tails := newTails()
 	tails.add(wire.Tail{Source: 1, Stream: 5, Seq: 9, ID: 4})
 	x.tails, x.tailCount = tails.append(nil), 1
+	x.postings = &postingsBuilder{blocks: 1, pairs: []uint64{postingKey(postingCause, 3) << postingBlockBits}}
+	x.postings.flush()
 	file := appendIndex(make([]byte, 264), x, 264)
 	failed = 0
 	for at := 264; at < len(file); at++ {
@@ -303,6 +316,9 @@ func TestHostileStringsAndIndexesAreErrors(t *testing.T) {
 				i.late.causes(3, nil)
 				i.late.effects(7, nil)
 				err = newTails().load(i.tails, i.tailCount)
+			}
+			if err == nil && i.postings != nil {
+				_, err = i.postings.find(postingCause, 3, new(scratch), nil)
 			}
 			if err != nil {
 				failed++
