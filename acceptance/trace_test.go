@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,8 @@ import (
 	"runtime/trace"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +53,37 @@ func tracedWork() {
 		}
 	}
 	runtime.GC()
+	tracedOdds(ctx)
+}
+
+// tracedOdds are a task that ends in another goroutine than it began in, a message over a loopback connection, and logs that
+// are long, or have what JSON must escape.
+func tracedOdds(ctx context.Context) {
+	_, handed := trace.NewTask(context.Background(), "handed over") // work of its own: the order goes on elsewhere
+	trace.Log(ctx, "odd", "a \"quoted\" \\ text, a bell \x07, an umlaut ü")
+	trace.Log(ctx, "odd", "long: "+strings.Repeat("ß", 4000))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	done := make(chan error)
+	go func() {
+		defer handed.End()
+		conn, err := l.Accept()
+		if err == nil {
+			_, err = io.ReadAll(conn)
+		}
+		done <- err
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		panic(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	if err := errors.Join(conn.Close(), <-done); err != nil {
+		panic(err)
+	}
 }
 
 func tracedWorker(ctx context.Context, jobs <-chan int, results chan<- int, lock *sync.Mutex, all *sync.WaitGroup) {
@@ -70,11 +106,32 @@ func tracedWorker(ctx context.Context, jobs <-chan int, results chan<- int, lock
 func recordTrace(t *testing.T) []byte {
 	t.Helper()
 	var out bytes.Buffer
+	// Two goroutines are at work already when the trace begins: one waits in a system call, one computes.
+	var pipe [2]int
+	if err := syscall.Pipe(pipe[:]); err != nil {
+		t.Fatal(err)
+	}
+	var busy atomic.Bool
+	var early sync.WaitGroup
+	early.Add(2)
+	go func() { defer early.Done(); _, _ = syscall.Read(pipe[0], make([]byte, 1)) }()
+	go func() {
+		defer early.Done()
+		for busy.Store(true); busy.Load(); {
+		}
+	}()
+	for !busy.Load() {
+		time.Sleep(time.Millisecond)
+	}
 	if err := trace.Start(&out); err != nil {
 		t.Fatal(err)
 	}
+	_, _ = syscall.Write(pipe[1], []byte{1})
 	tracedWork()
+	busy.Store(false)
+	early.Wait()
 	trace.Stop()
+	_, _ = syscall.Close(pipe[0]), syscall.Close(pipe[1])
 	return out.Bytes()
 }
 
@@ -112,6 +169,9 @@ func TestTraces_AGoProgramIsExplained(t *testing.T) {
 	wantAll(t, kinds, "spawn", "start", "exit", "call", "return", "log", "send", "receive", "wake")
 	wantAll(t, mustRun(t, dir, "find", `{ kind = spawn } | count() by (func)`, "rec"), "tracedWork")
 	wantAll(t, mustRun(t, dir, "find", "--limit", "0", `{ kind = log }`, "rec"), "job 7 is done", "job 29 is done")
+	wantAll(t, mustRun(t, dir, "find", `{ kind = log && data.category = "odd" }`, "rec"), `"quoted"`, "ü", "long: ßßß")
+	wantAll(t, mustRun(t, dir, "find", `{ data.detached = true }`, "rec"), "order")
+	wantAll(t, mustRun(t, dir, "find", `{ func = "handed over" } | count() by (kind)`, "rec"), "call", "state")
 	// Each job was handed over by a goroutine that waited, or woke one that did: the worker's past has the sender in it.
 	wantAll(t, mustRun(t, dir, "find", `{ kind = log && data.message = "job 29 is done" } << { kind = spawn && func =~ "tracedWork" }`, "rec"), "job 29")
 	wantAll(t, mustRun(t, dir, "why", `first:{ kind = log && data.message = "job 29 is done" }`, "rec"), "job 29 is done", "trace_test.go:", "reserve")
@@ -135,6 +195,7 @@ func TestTraces_ThatAreBroken(t *testing.T) {
 	}
 	for name, content := range map[string][]byte{
 		"cut.trace": text[:len(text)*3/4], "header.trace": text[:16], "flipped.trace": flipped,
+		"old.trace": append([]byte("go 1.9 trace\x00\x00\x00\x00"), text[16:]...), "none.trace": []byte("go 1.x is what this text is about, and no trace"),
 		"future.trace": append([]byte("go 1.99 trace\x00\x00\x00"), text[16:]...),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
@@ -147,6 +208,10 @@ func TestTraces_ThatAreBroken(t *testing.T) {
 		switch name {
 		case "future.trace": // there is nothing in it that this version could read
 			wantAll(t, said, "1.99")
+		case "old.trace":
+			wantAll(t, said, "from before Go 1.11")
+		case "none.trace":
+			wantAll(t, said, "it begins with")
 		case "cut.trace", "flipped.trace":
 			wantAll(t, mustRun(t, dir, "stats", rec), "1 rejected")
 		}
