@@ -11,7 +11,7 @@ import (
 
 // inlineBlocks is how many blocks are read before others are asked to help: many questions are
 // answered by then.
-const inlineBlocks = 2
+const inlineBlocks = 1
 
 // scan lets work look at each block, several at a time, and gives what it brings to take, one at a
 // time and in the order of infos. An error of either ends it. It is complete unless an error or the

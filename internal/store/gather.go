@@ -64,6 +64,7 @@ func gatherInts[T integer](s *ints, rows []uint16, dst []T) error {
 type picker struct {
 	walker
 	decoded int // one more than the start of the mini-block that values has
+	have    int // how many of its values
 	values  [miniLen]uint64
 }
 
@@ -78,8 +79,13 @@ func (p *picker) at(i int) (uint64, error) {
 	if p.s.mode == modeFrame {
 		return p.pick(i), nil
 	}
-	if p.decoded != p.start+1 {
-		p.decode(p.values[:p.n])
+	if at := i - p.start; p.decoded != p.start+1 || at >= p.have {
+		// What lies behind the value is not needed to work it out. Who comes back gets all.
+		p.have = at + 1
+		if p.decoded == p.start+1 {
+			p.have = p.n
+		}
+		p.decode(p.values[:p.have])
 		p.decoded = p.start + 1
 	}
 	return p.values[i-p.start], nil
@@ -220,17 +226,12 @@ func (c *dictionary) find(rows int, set *valueSet, to []uint16, sc *scratch) ([]
 	if found == 1 && c.codes.mode == modeRuns {
 		return c.codes.findRuns(uint64(first), to) // #nosec G115 -- an index
 	}
+	if found == 1 && c.codes.mode <= modeZigzag {
+		return c.codes.findPacked(uint64(first), to) // #nosec G115 -- an index
+	}
 	codes := sc.codes[:rows]
 	if err := fillInts(&c.codes, 0, codes); err != nil {
 		return to, err
-	}
-	if found == 1 {
-		for i, code := range codes {
-			if code == uint64(first) { // #nosec G115 -- an index
-				to = append(to, uint16(i)) // #nosec G115 -- at most BlockRowsMax
-			}
-		}
-		return to, nil
 	}
 	in := sc.more[:len(values)]
 	for code, v := range values {
@@ -246,6 +247,34 @@ func (c *dictionary) find(rows int, set *valueSet, to []uint16, sc *scratch) ([]
 		if in[code] != 0 {
 			to = append(to, uint16(i)) // #nosec G115 -- at most BlockRowsMax
 		}
+	}
+	return to, nil
+}
+
+// findPacked appends where in a constant or packed sequence a value is. Codes are in the order of first appearance, so of many frames
+// the head says that it is not among them.
+func (s *packed) findPacked(value uint64, to []uint16) ([]uint16, error) {
+	c := cursor{walker: walker{s: s}}
+	for at := 0; at < s.n; {
+		if s.mode == modeFrame {
+			if err := c.seek(at); err != nil {
+				return to, err
+			}
+			if above := value - c.base; value < c.base || (c.width+c.highWidth < 64 && above>>(c.width+c.highWidth) != 0) {
+				at += c.n
+				continue
+			}
+		}
+		part, err := c.from(at)
+		if err != nil {
+			return to, err
+		}
+		for i, v := range part {
+			if v == value {
+				to = append(to, uint16(at+i)) // #nosec G115 -- at most BlockRowsMax
+			}
+		}
+		at += len(part)
 	}
 	return to, nil
 }

@@ -187,7 +187,7 @@ func (w *walker) step() bool {
 	return w.width+w.highWidth <= 64 && w.exceptions <= count && w.next <= len(w.s.body)
 }
 
-// decode fills dst, which has the mini-block's number of values.
+// decode fills dst with the values that the mini-block begins with, at most all.
 func (w *walker) decode(dst []uint64) {
 	mode, low := w.s.mode, dst
 	if mode != modeFrame {
@@ -197,7 +197,11 @@ func (w *walker) decode(dst []uint64) {
 	body := w.s.body[w.body+w.exceptions:]
 	unpackBits(low, body, w.width)
 	if len(places) > 0 {
-		high := body[packedBytes(len(low), w.width):]
+		packed := w.n // of one that is packed by differences, the first is in the head
+		if mode != modeFrame {
+			packed--
+		}
+		high := body[packedBytes(packed, w.width):]
 		for k, at := range places {
 			if int(at) < len(low) {
 				low[at] |= bitsAt(high, uint(k)*w.highWidth, w.highWidth) << w.width // #nosec G115 -- k is an index
