@@ -53,8 +53,9 @@ const (
 	OffOverwritten    = 144 // records in chunks that policy overwrite took again (collector never saw them)
 	OffBlockedNanos   = 152 // time that the program waited for a free chunk
 	OffGoroutines     = 160 // goroutines started so far
-	OffLocksForgotten = 168 // locks whose number was forgotten for want of room in the lock table
+	OffLocksForgotten = 168 // releases that left no record and no trace for want of room in the lock table: acquires behind them are not recorded, either
 	OffEndSignal32    = 176 // signal that ended it, if the runtime saw it
+	OffAcquiresLeft   = 184 // acquires that were left out of a range longer than RangeMax
 	HeaderBytes       = 4096
 )
 
@@ -136,13 +137,13 @@ const (
 	KindClose           = 12 // channel, b pc
 	KindAcquire         = 13 // lock, b pc, ordinal of the release that let it in
 	KindAcquireInferred = 14 // the same, where the lock's memory may have been another's since that release
-	KindAcquireRange    = 15 // a lock (32 bits), b pc, c last ordinal:40 | count:24 (low 24 bits): one acquire for each of the count releases up to last; takes count numbers in the stream
+	KindAcquireRange    = 15 // a lock (32 bits), b pc, c last ordinal:40 | count:24 (low 24 bits): one acquire for each of the count releases up to last; takes count numbers in the stream, the record has that of the first
 	KindRelease         = 16 // lock, b pc, ordinal
 	KindNotify          = 17 // b pc; wakes waiters of a condition: has a ref
 	KindWake            = 18 // a low 32 bits of the full number of the waker's event, b pc, c the waker goroutine
-	KindTimerSet        = 19 // b pc, c timer:40 | number of this setting:24 (low 24 bits)
-	KindTimerSend       = 20 // stream: the timer. channel, b number of its last setting, ordinal
-	KindTimerSpawn      = 21 // stream: the timer. b number of its last setting, c the child
+	KindTimerSet        = 19 // stream: the goroutine that sets it. b pc, c timer:40 | number of this setting:24 (low 24 bits)
+	KindTimerSend       = 20 // stream: the timer. channel, b number of the setting that it follows (its low 24 bits are those of KindTimerSet), ordinal
+	KindTimerSpawn      = 21 // stream: the timer. b number of the setting that it follows, c the child
 	KindPanic           = 22 // b pc; values: the text
 	KindRecover         = 23 // b pc
 	KindError           = 24 // a function, b ErrorNew, ErrorWrapped or ErrorPassed, c identity of the error; values: the text (not of ErrorPassed)
@@ -151,8 +152,9 @@ const (
 	KindQueueReceive    = 27 // a function, c identity of the element
 	KindSignal          = 28 // b pc; values: the signal's name; a signal was delivered to the program
 	KindLog             = 29 // b pc; values: the text; from package probe in a recorded program
-	KindTraceOut        = 30 // b pc; c, and w2.a: see docs; a request left with this causal context
-	KindTraceIn         = 31 // a request came with this causal context
+	KindTraceOut        = 30 // b pc; values: one text of 24 bytes, trace id (16) and span id (8) as they are written; a request left with this causal context
+	KindTraceIn         = 31 // the same; a request came with this causal context. The root call that serves it is the next event of the stream
+	KindAcquireUnseen   = 32 // as KindAcquire, but the release (of a range: some) left no record, and will not come. values: the goroutine that released (0: unknown), and the number of the last event that it had left then
 	KindValue           = 0xFE
 	KindText            = 0xFD
 	KindPad             = 0xFF // the rest of the chunk is not used
@@ -183,6 +185,9 @@ const (
 	ValuePtr    = 8 // address only
 	ValueOther  = 9 // the type's name as text
 )
+
+// RangeMax bounds the acquires of one KindAcquireRange: those of the last releases.
+const RangeMax = 4096
 
 // TextBytesMax bounds each text.
 const TextBytesMax = 240
