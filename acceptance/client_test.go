@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pastcone/pastcone/client"
+	"github.com/pastcone/pastcone/internal/protocol"
 )
 
 // TestClient_AnotherProgramAsks is a program that sends to a server and asks it by the client package: what it may get wrong is
@@ -74,4 +77,29 @@ func TestClient_AnotherProgramAsks(t *testing.T) {
 	if err := asker.Query(ctx, "show", question{"events": []string{"3000"}, "json": true}, each); err != nil || count == 0 {
 		t.Errorf("the question after it: %d lines, %v", count, err)
 	}
+
+	// Who speaks something else is told so, and let go; the server goes on.
+	for _, c := range []struct{ says, wants string }{
+		{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", ""},
+		{"\x00\x00\x00\x00\x00\x00\x00\x00", "a frame without a kind"},
+		{string(protocol.AppendFrame(nil, protocol.KindHello, []byte("hallo"))), "a hello begins with"},
+	} {
+		conn, err := net.Dial("unix", filepath.Join(dir, "sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := conn.Write([]byte(c.says)); err != nil {
+			t.Error(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if !strings.Contains(string(answer), c.wants) {
+			t.Errorf("to %q it says %q (%v), not %q", c.says, answer, err, c.wants)
+		}
+		_ = conn.Close()
+	}
+	if err := asker.Query(ctx, "stats", question{}, each); err != nil {
+		t.Error(err)
+	}
+	s.stop(syscall.SIGTERM)
 }

@@ -176,7 +176,8 @@ func TestKill_AnInterruptedImportToAServerCanBeTakenUp(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for !strings.Contains(mustRun(t, dir, "stats", "--json", "rec"), "large.ndjson") { // the source is there as soon as the client is connected
+	begun := regexp.MustCompile(`"name":"large.ndjson".*"accepted":[1-9]`)
+	for !begun.MatchString(mustRun(t, dir, "stats", "--json", "rec")) { // the source is there before the client knows that it is connected
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

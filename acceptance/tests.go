@@ -27,7 +27,9 @@ var unitFloors = map[string]float64{
 // betweenFloors are the least shares of statements of the packages between the components that the integration and
 // whole-program tests cover by themselves, in percent.
 var betweenFloors = map[string]float64{
-	"internal/recorder": 90, "internal/server": 90, "internal/intake": 90,
+	"internal/recorder": 90, "internal/server": 90, "internal/intake": 90, "internal/answer": 90, "internal/export": 90,
+	"internal/protocol": 90, "client": 90, "internal/config": 90, "internal/render": 90,
+	"internal/source/file": 90, "internal/source/detect": 90, "internal/source/ndjson": 90, "internal/source/gotrace": 90,
 }
 
 // racePackages are those where goroutines meet.
@@ -89,12 +91,15 @@ func scripts(t *tally) error {
 		patterns = append(patterns, "./"+p)
 	}
 	sort.Strings(patterns)
-	if err := goTest(t, env, []string{"-timeout", testTimeout, "-count=1", "./acceptance"}); err != nil {
+	covered := []string{"-cover", "-coverpkg=" + strings.Join(patterns, ",")}
+	leaving := []string{"-args", "-test.gocoverdir=" + counters}
+	// These tests are clients themselves, of the servers that they start.
+	clients := []string{"-cover", "-coverpkg=./client,./internal/protocol"}
+	if err := goTest(t, env, slices.Concat([]string{"-timeout", testTimeout, "-count=1"}, clients, []string{"./acceptance"}, leaving)); err != nil {
 		return err
 	}
 	// The integration tests of the packages themselves leave their counters in the same folder.
-	if _, err := output(nil, "go", append(append([]string{"test", "-count=1", "-run", "^TestT[1-5]_|Integration",
-		"-cover", "-coverpkg=" + strings.Join(patterns, ",")}, integrationPackages()...), "-args", "-test.gocoverdir="+counters)...); err != nil {
+	if _, err := output(nil, "go", slices.Concat([]string{"test", "-count=1", "-run", integrationTests}, covered, integrationPackages(), leaving)...); err != nil {
 		return err
 	}
 	profile := filepath.Join(counters, "profile.txt")
@@ -104,9 +109,12 @@ func scripts(t *tally) error {
 	return coverage(profile, betweenFloors)
 }
 
-// integrationPackages are those with tests at the test points T1 to T5.
+// integrationTests are those at the test points T1 to T5, and those of a client that talks to a server over a real line.
+const integrationTests = "^TestT[1-5]_|^Test(Sender|Asker|Dial)_|Integration"
+
+// integrationPackages are those with such tests.
 func integrationPackages() []string {
-	return []string{"./internal/ring", "./internal/pipeline", "./internal/recorder"}
+	return []string{"./internal/ring", "./internal/pipeline", "./internal/recorder", "./client"}
 }
 
 func packages() ([]string, error) {

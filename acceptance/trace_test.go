@@ -62,6 +62,12 @@ func tracedOdds(ctx context.Context) {
 	_, handed := trace.NewTask(context.Background(), "handed over") // work of its own: the order goes on elsewhere
 	trace.Log(ctx, "odd", "a \"quoted\" \\ text, a bell \x07, an umlaut ü")
 	trace.Log(ctx, "odd", "long: "+strings.Repeat("ß", 4000))
+	trace.Log(ctx, "odd", "half a character: \xc3")
+	trace.WithRegion(ctx, strings.Repeat("ß", 3000), func() {})
+	inside, task := trace.NewTask(ctx, "ends early")
+	region := trace.StartRegion(inside, "outlives its task")
+	task.End()
+	region.End()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -169,7 +175,8 @@ func TestTraces_AGoProgramIsExplained(t *testing.T) {
 	wantAll(t, kinds, "spawn", "start", "exit", "call", "return", "log", "send", "receive", "wake")
 	wantAll(t, mustRun(t, dir, "find", `{ kind = spawn } | count() by (func)`, "rec"), "tracedWork")
 	wantAll(t, mustRun(t, dir, "find", "--limit", "0", `{ kind = log }`, "rec"), "job 7 is done", "job 29 is done")
-	wantAll(t, mustRun(t, dir, "find", `{ kind = log && data.category = "odd" }`, "rec"), `"quoted"`, "ü", "long: ßßß")
+	wantAll(t, mustRun(t, dir, "find", `{ kind = log && data.category = "odd" }`, "rec"), `"quoted"`, "ü", "long: ßßß", "half a character: ·")
+	wantAll(t, mustRun(t, dir, "find", `{ func =~ "outlives|ends early" } | count() by (func, kind)`, "rec"), "outlives its task  call", "outlives its task  return", "ends early         return")
 	wantAll(t, mustRun(t, dir, "find", `{ data.detached = true }`, "rec"), "order")
 	wantAll(t, mustRun(t, dir, "find", `{ func = "handed over" } | count() by (kind)`, "rec"), "call", "state")
 	// Each job was handed over by a goroutine that waited, or woke one that did: the worker's past has the sender in it.
@@ -183,6 +190,59 @@ func TestTraces_AGoProgramIsExplained(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	wantAll(t, mustRun(t, dir, "import", "-o", "rec", "trace.out"), "has it already")
+}
+
+// TestTraces_SnapshotsOfAFlightRecorder imports what a flight recorder holds when something has gone wrong: its goroutines were at
+// work, and waiting, before it begins.
+func TestTraces_SnapshotsOfAFlightRecorder(t *testing.T) {
+	dir := t.TempDir()
+	stop, stopped, locked := make(chan bool), make(chan bool), make(chan bool)
+	go func() { // waits all the time
+		<-stop
+		close(stopped)
+	}()
+	go func() { // a thread of its own, in and out of the system
+		runtime.LockOSThread()
+		defer close(locked)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = os.ReadDir(".")
+			}
+		}
+	}()
+	recorder := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: time.Second})
+	if err := recorder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var snapshots [2]bytes.Buffer
+	for i := range snapshots {
+		tracedWork()
+		if _, err := recorder.WriteTo(&snapshots[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recorder.Stop()
+	close(stop)
+	<-stopped
+	<-locked
+	for i, snapshot := range snapshots {
+		name := fmt.Sprintf("snapshot%d.trace", i)
+		if err := os.WriteFile(filepath.Join(dir, name), snapshot.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wantAll(t, mustRun(t, dir, "import", "-o", "rec", name), name+": Go execution trace, ")
+	}
+	wantAll(t, mustRun(t, dir, "verify", "rec"), "everything is in order")
+	// The second holds the work of the first as well, as streams of its own.
+	for source, times := range map[string]int{"snapshot0.trace": 1, "snapshot1.trace": 2} {
+		logs := mustRun(t, dir, "find", "--json", `{ kind = log && source = "`+source+`" && data.message = "job 29 is done" }`, "rec")
+		if got := strings.Count(logs, `"kind":"log"`); got != times {
+			t.Errorf("%s holds the last job %d times, not %d:\n%s", source, got, times, logs)
+		}
+	}
 }
 
 // TestTraces_ThatAreBroken keeps what is before the break, and says where it broke.
