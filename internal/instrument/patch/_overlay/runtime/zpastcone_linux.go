@@ -1,0 +1,3 @@
+package runtime
+
+func pastconePid() int32 { return int32(getpid()) }
