@@ -15,7 +15,8 @@ func newVerify(s *screen) *cobra.Command {
 		Use:   "verify [REC]",
 		Short: "Check every checksum and every invariant of a recording",
 		Long: `Checks every checksum and every invariant of a recording: that ids are dense, causes come before their effects, and the index
-agrees with the blocks. What is wrong is named by file, segment, block, offset and cause; exit status 1.`,
+agrees with the blocks. What is wrong is named by file, segment, block, offset and cause; exit status 1. What is no damage and good
+to know, such as a writer that is at work or has died, is a note; exit status 0.`,
 		Example: "  pastcone verify\n  pastcone verify --json .pastcone/20261124-110203-demo",
 		Args:    arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -43,9 +44,19 @@ agrees with the blocks. What is wrong is named by file, segment, block, offset a
 				for _, p := range report.Problems {
 					fmt.Fprintln(s.out, "  ", p)
 				}
+				if more := report.Found - len(report.Problems); more > 0 {
+					fmt.Fprintf(s.out, "   and %d more\n", more)
+				}
+				for _, n := range report.Notes {
+					fmt.Fprintln(s.out, "   note:", n)
+				}
 			}
 			if err == nil && !report.OK() {
-				err = fmt.Errorf("%s: %d problems; what is not damaged can still be read", dir, report.Found)
+				problems := "1 problem"
+				if report.Found > 1 {
+					problems = fmt.Sprintf("%d problems", report.Found)
+				}
+				err = fmt.Errorf("%s: %s; what is not damaged can still be read", dir, problems)
 			} else if err == nil && !s.json {
 				fmt.Fprintln(s.out, "everything is in order")
 			}

@@ -21,6 +21,7 @@ const (
 	PayloadBytesMax  = 1 << 24 // data, or rarer fields, of one event
 	blockBytesMax    = 1 << 30 // a block, encoded
 	payloadTotalsMax = 1 << 30 // data, or rarer fields, of a block
+	placesMost       = 1 << 25 // places that a block can need: more than fit into any string table
 )
 
 // The chunks of a block. A chunk that is missing stands for a column of zeros. The numbers are part of
@@ -163,7 +164,7 @@ func parseBlockHeader(p []byte, h *blockHeader) error {
 		arrived: int64(le.Uint64(p[48:])), kinds: le.Uint32(p[56:]), late: int(le.Uint32(p[60:])), // #nosec G115 -- two's complement
 		texts: int(le.Uint32(p[64:])), places: int(le.Uint32(p[68:])),
 	}
-	if h.rows > wire.BlockRowsMax || h.base == 0 || h.end() < h.base || h.late > LateEdgesMax || (h.rows == 0 && h.late == 0) {
+	if h.rows > wire.BlockRowsMax || h.base == 0 || h.end() < h.base || h.late > LateEdgesMax || h.texts > wire.TextsMax || h.places > placesMost || (h.rows == 0 && h.late == 0) {
 		return corrupt("%d rows from id %d, %d late edges", h.rows, h.base, h.late)
 	}
 	count := int(le.Uint32(p[72:]))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -30,13 +31,35 @@ type CorruptError struct {
 	Offset int64    // of the damaged part in the file, in bytes
 	Part   string   // what is damaged there
 	Cause  error
+	Events uint64 // that are concerned; 0: not counted
+	Advice string // what to do
 }
 
 func (e *CorruptError) Error() string {
+	text := fmt.Sprintf("%s: offset %d: %s: %v", e.File, e.Offset, e.Part, e.Cause)
 	if e.Block != 0 {
-		return fmt.Sprintf("%s: block %d at offset %d: %s: %v", e.File, e.Block, e.Offset, e.Part, e.Cause)
+		text = fmt.Sprintf("%s: block %d at offset %d: %s: %v", e.File, e.Block, e.Offset, e.Part, e.Cause)
 	}
-	return fmt.Sprintf("%s: offset %d: %s: %v", e.File, e.Offset, e.Part, e.Cause)
+	if e.Events > 0 {
+		text += fmt.Sprintf("; %d events are concerned", e.Events)
+	}
+	if e.Advice != "" {
+		text += "; " + e.Advice
+	}
+	return text
+}
+
+// MarshalJSON gives the place, and the cause as text.
+func (e *CorruptError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		File   string   `json:"file"`
+		Block  event.ID `json:"block,omitempty"`
+		Offset int64    `json:"offset"`
+		Part   string   `json:"part"`
+		Cause  string   `json:"cause"`
+		Events uint64   `json:"events,omitempty"`
+		Advice string   `json:"advice,omitempty"`
+	}{e.File, e.Block, e.Offset, e.Part, fmt.Sprint(e.Cause), e.Events, e.Advice})
 }
 
 // Damaged says that the rest of the recording can be read all the same.

@@ -17,6 +17,9 @@ type fsys interface {
 	// Lock keeps other writers out until the returned Closer is closed. It writes text into the lock
 	// file; a refused one is an error that wraps ErrLocked and holds the owner's text.
 	Lock(name, text string) (io.Closer, error)
+	// Holder gives the process that holds the lock, without trying to take it: that could refuse a writer. ok is false where
+	// the system does not tell.
+	Holder(name string) (pid int, held, ok bool)
 	String() string
 }
 

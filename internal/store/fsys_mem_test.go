@@ -181,6 +181,12 @@ func (d *memDir) Lock(string, string) (io.Closer, error) {
 	return memLock{d}, nil
 }
 
+func (d *memDir) Holder(string) (pid int, held, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return 0, d.locked, true
+}
+
 // used gives what all files take.
 func (d *memDir) used() (n int64) {
 	for _, f := range d.names {

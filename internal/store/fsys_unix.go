@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +66,11 @@ func (d osDir) SyncDir() error {
 // osLock holds a lock of the operating system on a file: it ends with the process, however that ends.
 type osLock struct{ f *os.File }
 
-func (l osLock) Close() error { return l.f.Close() }
+// Close also takes the name of the process out: what is left of one that died is to be told apart.
+func (l osLock) Close() error {
+	_ = l.f.Truncate(0)
+	return l.f.Close()
+}
 
 func (d osDir) Lock(name, text string) (io.Closer, error) {
 	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_RDWR|os.O_CREATE, 0o600) // #nosec G304 -- the user's own recording
@@ -86,6 +91,36 @@ func (d osDir) Lock(name, text string) (io.Closer, error) {
 		return nil, err
 	}
 	return osLock{f}, nil
+}
+
+// Holder looks the lock up among those that the kernel lists.
+func (d osDir) Holder(name string) (pid int, held, ok bool) {
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(d.path, name), &st); err != nil {
+		return 0, false, errors.Is(err, fs.ErrNotExist)
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0, false, false
+	}
+	pid, held = lockHolder(string(locks), unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino) //nolint:unconvert // not 64 bits everywhere
+	return pid, held, true
+}
+
+// lockHolder finds a lock in the kernel's list, of lines like
+//
+//	3: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
+func lockHolder(list string, major, minor uint32, inode uint64) (pid int, held bool) {
+	file := fmt.Sprintf("%02x:%02x:%d", major, minor, inode)
+	for line := range strings.Lines(list) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[1] != "FLOCK" || f[3] != "WRITE" || f[5] != file {
+			continue
+		}
+		pid, _ = strconv.Atoi(f[4]) // of a process of another namespace, the kernel does not tell it
+		return pid, true
+	}
+	return 0, false
 }
 
 func writeText(f *os.File, text string) error {

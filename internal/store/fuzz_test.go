@@ -199,7 +199,7 @@ func FuzzStrings(f *testing.F) {
 		d.names[stringsName(1)] = &memFile{d: d, data: p}
 		table := wire.NewTable(1 << 20)
 		r := stringsReader{table: table}
-		err := r.read(d, []string{stringsName(1)}, func(e *CorruptError) {})
+		err := r.read(d, []string{stringsName(1)}, lost, func(e *CorruptError) {})
 		if err != nil && !errors.Is(err, ErrVersion) && !errors.Is(err, wire.ErrTableFull) && !errors.Is(err, wire.ErrCorrupt) {
 			t.Fatal(err)
 		}

@@ -34,6 +34,8 @@ type indexInput struct {
 	tailCount int
 	postings  *postingsBuilder
 	unindexed []int // blocks that the postings know nothing of, rising
+	texts     int   // what the string table must hold for the blocks
+	places    int
 }
 
 // appendIndex appends the index of a segment; at is where in the file it will begin.
@@ -85,6 +87,8 @@ func appendIndex(dst []byte, x *indexInput, at int64) []byte {
 	le.PutUint32(head[56:], uint32(len(x.postings.groups)/postingGroupBytes)) // #nosec G115 -- a part of the segment
 	le.PutUint32(head[60:], checksum(dst[tailsEnd:directoryEnd]))
 	le.PutUint64(head[64:], uint64(len(x.postings.bodies)))
+	le.PutUint32(head[72:], uint32(x.texts))  // #nosec G115 -- below TextsMax
+	le.PutUint32(head[76:], uint32(x.places)) // #nosec G115 -- a Site has 32 bits
 	le.PutUint32(head[indexHeadBytes-4:], checksum(head[:indexHeadBytes-4]))
 
 	trailer := len(dst)
@@ -118,6 +122,8 @@ type index struct {
 	tailCount int
 	postings  *postings // nil: of version 1, which has none
 	unindexed []int     // blocks that the postings know nothing of
+	texts     int       // what the string table must hold for the blocks
+	places    int
 }
 
 // indexHead is what the head of an index says.
@@ -126,6 +132,7 @@ type indexHead struct {
 	blocks, late, tailCount, tails   uint64
 	shards, groups, bodies           uint64
 	entrySum, lateSum, tailSum, dirs uint32
+	texts, places                    int
 }
 
 // parseIndexHead reads the head that p begins with, of either version.
@@ -149,6 +156,7 @@ func parseIndexHead(p []byte, base, end event.ID) (h indexHead, err error) {
 	h.entrySum, h.lateSum, h.tailSum = le.Uint32(p[40:]), le.Uint32(p[44:]), le.Uint32(p[48:])
 	if h.bytes == indexHeadBytes {
 		h.shards, h.groups, h.dirs, h.bodies = uint64(le.Uint32(p[52:])), uint64(le.Uint32(p[56:])), le.Uint32(p[60:]), le.Uint64(p[64:])
+		h.texts, h.places = int(le.Uint32(p[72:])), int(le.Uint32(p[76:]))
 	}
 	return h, nil
 }
@@ -193,7 +201,7 @@ func parseIndex(p []byte, base, end event.ID) (*index, error) {
 	if checksum(parts[0]) != h.entrySum || checksum(parts[1]) != h.lateSum || checksum(parts[2]) != h.tailSum || checksum(directory) != h.dirs {
 		return nil, errChecksum
 	}
-	x := &index{off: int64(off), tails: parts[2], tailCount: int(h.tailCount)} // #nosec G115 -- within the file
+	x := &index{off: int64(off), tails: parts[2], tailCount: int(h.tailCount), texts: h.texts, places: h.places} // #nosec G115 -- within the file
 	if err := x.parseEntries(parts[0], base, end); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func loadSegment(dir fsys, meta segmentMeta, known event.ID, gone func() bool, r
 	if meta.State == segmentSealed {
 		seg, x, err := loadSealed(dir, meta)
 		if err == nil {
-			return &loaded{*seg, scan{entries: x.entries, off: x.off, next: meta.End, arrived: meta.Arrived}}, nil
+			return &loaded{*seg, scan{entries: x.entries, off: x.off, next: meta.End, arrived: meta.Arrived, texts: x.texts, places: x.places}}, nil
 		}
 		if errors.Is(err, ErrVersion) {
 			return nil, fmt.Errorf("%s: %w", meta.File, err)
@@ -54,7 +54,9 @@ func loadSealed(dir fsys, meta segmentMeta) (*viewSegment, *index, error) {
 	}
 	var x *index
 	err = s.guard(&blockEntry{}, func() error {
-		x, err = parseIndex(s.m.Bytes(0, int(meta.Bytes)), meta.Base, meta.End)
+		if x, err = parseIndex(s.m.Bytes(0, int(meta.Bytes)), meta.Base, meta.End); err == nil && x.postings == nil {
+			x.texts, x.places = s.stringsOf(x.entries)
+		}
 		return err
 	})
 	if err != nil {
@@ -65,6 +67,18 @@ func loadSealed(dir fsys, meta segmentMeta) (*viewSegment, *index, error) {
 		s: s, base: meta.Base, end: meta.End, entries: x.entries, late: x.late, bytes: meta.Bytes,
 		tails: x.tails, tailCount: x.tailCount, sealed: true, postings: x.postings, unindexed: x.unindexed,
 	}, x, nil
+}
+
+// stringsOf gives what the string table must hold for these blocks: what it must for the last of them. An index of version 1 does
+// not say it.
+func (s *segment) stringsOf(entries []*blockEntry) (texts, places int) {
+	for i := len(entries) - 1; i >= 0; i-- {
+		var h blockHeader
+		if e := entries[i]; !e.lost && parseBlockHeader(s.m.Bytes(e.off, e.length), &h) == nil {
+			return h.texts, h.places
+		}
+	}
+	return 0, 0
 }
 
 // loadByBlocks opens a segment by reading its blocks: of one that may be torn, all of each; else the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,6 +199,12 @@ func replaceManifest(dir fsys, m *manifest) error {
 		return err
 	}
 	return dir.SyncDir()
+}
+
+// stray says whether a file has a name of ours and is not listed: it was being made, or removed.
+func (m *manifest) stray(name string) bool {
+	listed := slices.Contains(m.Strings, name) || slices.ContainsFunc(m.Segments, func(s segmentMeta) bool { return s.File == name })
+	return !listed && (strings.HasPrefix(name, segmentPrefix) || strings.HasPrefix(name, stringsPrefix) || name == manifestNewName)
 }
 
 // clone gives a copy that can be changed.

@@ -19,6 +19,8 @@ type Reader struct {
 
 	mu      sync.Mutex
 	strings stringsReader
+	texts   int // what the string table must hold
+	places  int
 	number  uint64 // of the manifest that is loaded
 	metas   []segmentMeta
 	sources []SourceInfo
@@ -139,7 +141,7 @@ func (r *Reader) refresh() error {
 			err = r.readLive()
 		}
 		if err == nil {
-			if err = r.strings.read(r.dir, m.Strings, r.report); err == nil {
+			if err = r.readStrings(m); err == nil {
 				return nil
 			}
 		}
@@ -150,6 +152,25 @@ func (r *Reader) refresh() error {
 	}
 	return err
 }
+
+// readStrings reads what has come to the string table. What blocks need and is not there is lost: it was durable before them.
+func (r *Reader) readStrings(m *manifest) error {
+	gone := func() bool {
+		now, err := readManifest(r.dir)
+		return err == nil && now.Number == m.Number
+	}
+	if err := r.strings.read(r.dir, m.Strings, gone, r.report); err != nil {
+		return err
+	}
+	name := manifestName
+	if n := len(m.Strings); n > 0 {
+		name = m.Strings[n-1]
+	}
+	return r.strings.pad(r.texts, r.places, name, r.report)
+}
+
+// need notes what the blocks of a segment need of the string table.
+func (r *Reader) need(l *loaded) { r.texts, r.places = max(r.texts, l.texts), max(r.places, l.places) }
 
 // load makes the segments those of the manifest. Those that have not changed are kept.
 func (r *Reader) load(m *manifest) error {
@@ -188,6 +209,7 @@ func (r *Reader) load(m *manifest) error {
 			release()
 			return err
 		}
+		r.need(l)
 		l.tails = nil
 		segs = append(segs, l.viewSegment)
 	}
@@ -232,6 +254,7 @@ func (r *Reader) readLive() error {
 	if err != nil {
 		return err
 	}
+	r.need(l)
 	r.end = max(r.end, l.next)
 	r.durable = max(r.durable, min(mark, r.end))
 	return nil

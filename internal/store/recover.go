@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/pastcone/pastcone/event"
@@ -37,7 +36,7 @@ func Open(path string, o Options) (w *Writer, err error) {
 			return nil, err
 		}
 	}
-	lock, err := dir.Lock(lockName, fmt.Sprintf("being written by process %d\n", os.Getpid()))
+	lock, err := dir.Lock(lockName, fmt.Sprintf(lockText, os.Getpid()))
 	if err != nil {
 		return nil, readOnlyError(dir.String(), err)
 	}
@@ -70,10 +69,11 @@ func (w *Writer) recover() error {
 	if err := w.removeStrays(); err != nil {
 		return err
 	}
-	if err := w.recoverStrings(); err != nil {
+	r := &stringsReader{table: w.table}
+	if err := w.recoverStrings(r); err != nil {
 		return err
 	}
-	return w.recoverSegments()
+	return w.recoverSegments(r)
 }
 
 // create makes a new recording, if there is no sign of an old one.
@@ -105,9 +105,7 @@ func (w *Writer) removeStrays() error {
 		return err
 	}
 	for _, name := range names {
-		listed := slices.Contains(w.manifest.Strings, name) ||
-			slices.ContainsFunc(w.manifest.Segments, func(s segmentMeta) bool { return s.File == name })
-		if !listed && (strings.HasPrefix(name, segmentPrefix) || strings.HasPrefix(name, stringsPrefix) || name == manifestNewName) {
+		if w.manifest.stray(name) {
 			if err := w.dir.Remove(name); err != nil {
 				return err
 			}
@@ -120,13 +118,15 @@ func (w *Writer) report(e *CorruptError) {
 	w.o.Log.Error("the recording is damaged", "file", e.File, "offset", e.Offset, "block", e.Block, "part", e.Part, "cause", e.Cause)
 }
 
-func (w *Writer) recoverStrings() error {
-	r := stringsReader{table: w.table}
-	if err := r.read(w.dir, w.manifest.Strings, w.report); err != nil {
+// lost says, to who looks for a file that is not there, that nobody else can have removed it.
+func lost() bool { return true }
+
+func (w *Writer) recoverStrings(r *stringsReader) error {
+	if err := r.read(w.dir, w.manifest.Strings, lost, w.report); err != nil {
 		return fmt.Errorf("string table: %w", err)
 	}
 	w.strings.texts, w.strings.places = len(w.table.Texts()), len(w.table.Places())
-	if n := len(w.manifest.Strings); n > 0 {
+	if n := len(w.manifest.Strings); n > 0 && !r.missing {
 		f, err := w.dir.Open(w.manifest.Strings[n-1], true, false)
 		if err != nil {
 			return err
@@ -137,12 +137,14 @@ func (w *Writer) recoverStrings() error {
 }
 
 // settleStrings brings the string table to what the blocks need, and makes it durable.
-func (w *Writer) settleStrings(texts, places int) error {
+func (w *Writer) settleStrings(r *stringsReader, texts, places int) error {
 	s := &w.strings
 	if texts > s.texts || places > s.places {
-		w.report(&CorruptError{File: s.name, Offset: s.off, Part: "string table", Cause: fmt.Errorf(
-			"blocks need %d texts and %d places, there are %d and %d", texts, places, s.texts, s.places)})
-		if err := padTable(w.table, texts, places); err != nil {
+		name := s.name
+		if s.f == nil {
+			name = manifestName
+		}
+		if err := r.pad(texts, places, name, w.report); err != nil {
 			return err
 		}
 		s.texts, s.places = len(w.table.Texts()), len(w.table.Places())
@@ -159,7 +161,7 @@ func (w *Writer) settleStrings(texts, places int) error {
 	return s.f.Sync()
 }
 
-func (w *Writer) recoverSegments() error {
+func (w *Writer) recoverSegments(r *stringsReader) error {
 	known := readMark(w.dir)
 	var segs []*loaded
 	defer func() {
@@ -171,14 +173,14 @@ func (w *Writer) recoverSegments() error {
 	}()
 	texts, places := 0, 0
 	for _, meta := range w.manifest.Segments {
-		l, err := loadSegment(w.dir, meta, known, func() bool { return true }, w.report)
+		l, err := loadSegment(w.dir, meta, known, lost, w.report)
 		if err != nil {
 			return fmt.Errorf("%s: %w", meta.File, err)
 		}
 		segs = append(segs, l)
 		texts, places = max(texts, l.texts), max(places, l.places)
 	}
-	if err := w.settleStrings(texts, places); err != nil {
+	if err := w.settleStrings(r, texts, places); err != nil {
 		return err
 	}
 	end := w.manifest.NextID

@@ -162,9 +162,16 @@ func writeIndex(dir fsys, j *sealJob) (int64, error) {
 		}
 	}
 	refs.flush()
+	texts, places := 0, 0
+	if err := j.seg.s.guard(&blockEntry{}, func() error {
+		texts, places = j.seg.s.stringsOf(j.seg.entries)
+		return nil
+	}); err != nil {
+		return 0, err
+	}
 	p := appendIndex(nil, &indexInput{
 		base: j.meta.Base, end: j.meta.End, entries: j.seg.entries, late: late, tails: j.tails, tailCount: j.tailCount,
-		postings: refs, unindexed: unindexed,
+		postings: refs, unindexed: unindexed, texts: texts, places: places,
 	}, j.meta.Bytes)
 	f, err := dir.Open(j.meta.File, true, false)
 	if err != nil {

@@ -2,7 +2,9 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/pastcone/pastcone/internal/wire"
 )
@@ -176,34 +178,75 @@ func padTable(t *wire.Table, texts, places int) error {
 
 // stringsReader reads the string table, and goes on where it stopped when the files have grown.
 type stringsReader struct {
-	table *wire.Table
-	file  int   // index in the list of files
-	off   int64 // of the next record in it
+	table   *wire.Table
+	file    int   // index in the list of files
+	off     int64 // of the next record in it
+	missing bool  // the file is not there, which was reported
+	lost    []lostStrings
+	last    *CorruptError // reported, and not yet known how much is lost by it
+}
+
+// lostStrings are texts and places that marks stand for, without the ends, and the damage that took them away.
+type lostStrings struct {
+	text, textEnd   int
+	place, placeEnd int
+	damage          *CorruptError
 }
 
 // damage is what a reader found to be wrong and went on.
 type damage func(*CorruptError)
 
+const stringsAdvice = "names that are lost are shown as ?text and their number, places without function; put the file back if there is a copy, the events are whole"
+
 // read loads what there is. A record that is not whole ends the last file: it is being written, or was
-// when the writer died. Damage before that is reported, and replaced by marks.
-func (r *stringsReader) read(fs fsys, files []string, report damage) error {
+// when the writer died. Damage before that is reported, and replaced by marks; so is a file that is not there, unless gone, if it is
+// set, says that it is no part of the recording any more.
+func (r *stringsReader) read(dir fsys, files []string, gone func() bool, report damage) error {
 	for r.file < len(files) {
 		name := files[r.file]
-		f, err := fs.Open(name, false, false)
-		if err != nil {
+		f, err := dir.Open(name, false, false)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && gone():
+			if !r.missing {
+				r.damaged(name, errors.New("the file is not there"), report)
+			}
+			r.missing = true
+		case err != nil:
 			return err
-		}
-		err = r.readFile(f, name, report)
-		_ = f.Close()
-		if err != nil {
-			return err
+		default:
+			err = r.readFile(f, name, report)
+			_ = f.Close()
+			if err != nil {
+				return err
+			}
 		}
 		if r.file == len(files)-1 {
 			return nil
 		}
-		r.file, r.off = r.file+1, 0
+		r.file, r.off, r.missing = r.file+1, 0, false
 	}
 	return nil
+}
+
+func (r *stringsReader) damaged(name string, cause error, report damage) {
+	r.last = &CorruptError{File: name, Offset: r.off, Part: "string table", Cause: cause, Advice: stringsAdvice}
+	report(r.last)
+}
+
+// pad puts marks in the place of texts and places up to these that are not there. If that was not reported, it is, as damage of the file
+// of that name.
+func (r *stringsReader) pad(texts, places int, name string, report damage) error {
+	l := lostStrings{text: len(r.table.Texts()), place: len(r.table.Places())}
+	if texts <= l.text && places <= l.place {
+		return nil
+	}
+	if r.last == nil {
+		r.damaged(name, fmt.Errorf("blocks need %d texts and %d places, there are %d and %d", texts, places, l.text, l.place), report)
+	}
+	err := padTable(r.table, texts, places)
+	l.textEnd, l.placeEnd, l.damage = len(r.table.Texts()), len(r.table.Places()), r.last
+	r.lost = append(r.lost, l)
+	return err
 }
 
 func (r *stringsReader) readFile(f file, name string, report damage) error {
@@ -219,7 +262,7 @@ func (r *stringsReader) readFile(f file, name string, report damage) error {
 			if !ok {
 				return nil // torn, or not whole yet
 			}
-			report(&CorruptError{File: name, Offset: r.off, Part: "string table", Cause: err})
+			r.damaged(name, err, report)
 			r.off = at
 			continue
 		}
@@ -231,19 +274,19 @@ func (r *stringsReader) readFile(f file, name string, report damage) error {
 			return err
 		}
 		end := r.off + stringsHeadBytes + int64(h.body)
-		if err := padTable(r.table, h.firstText, h.firstPlace); err != nil {
+		if err := r.pad(h.firstText, h.firstPlace, name, report); err != nil {
 			return err
 		}
 		if err := loadStrings(r.table, h, body); err != nil {
 			if _, more := nextStrings(f, end, size); !more && end >= size {
 				return nil
 			}
-			report(&CorruptError{File: name, Offset: r.off, Part: "string table", Cause: err})
-			if err := padTable(r.table, h.firstText+h.texts, h.firstPlace+h.places); err != nil {
+			r.damaged(name, err, report)
+			if err := r.pad(h.firstText+h.texts, h.firstPlace+h.places, name, report); err != nil {
 				return err
 			}
 		}
-		r.off = end
+		r.off, r.last = end, nil
 	}
 	return nil
 }

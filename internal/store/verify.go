@@ -11,15 +11,17 @@ import (
 
 // Report is what Verify has found.
 type Report struct {
-	First, End event.ID // the ids that were checked, without End
-	Segments   int
-	Blocks     int
-	Events     uint64
-	Edges      uint64 // further edges
-	LateEdges  uint64
-	Bytes      int64
-	Problems   []*CorruptError // the first thousand
-	Found      int             // of all problems
+	First     event.ID        `json:"first"` // the ids that were checked, without End
+	End       event.ID        `json:"end"`
+	Segments  int             `json:"segments"`
+	Blocks    int             `json:"blocks"`
+	Events    uint64          `json:"events"`
+	Edges     uint64          `json:"edges"` // further edges
+	LateEdges uint64          `json:"late_edges"`
+	Bytes     int64           `json:"bytes"`
+	Problems  []*CorruptError `json:"problems"`        // the first thousand
+	Found     int             `json:"found"`           // of all problems
+	Notes     []string        `json:"notes,omitempty"` // what is no problem, and good to know
 }
 
 // OK says that nothing is wrong.
@@ -40,7 +42,10 @@ type Progress struct {
 //   - every event: names, places and sources that exist; kinds and confidences that exist; causes that are earlier
 //     than their effects; missing causes marked as such; the correlation and position of its parent, or
 //     its own if it founded one;
-//   - late edges: between events of the recording, and in the index as in the blocks; tails: of events that are there.
+//   - late edges: between events of the recording, and in the index as in the blocks; tails: of events that are there;
+//   - the live file: whole, and not ahead of the recording; the lock: that a writer has written it.
+//
+// A part of the string table that is lost is one problem, which says how many events are concerned.
 //
 // It takes no lock and can be used on a recording that is being written: it checks what was committed
 // when it began. progress is called now and then; it may be nil. The error says that it could not go on, not that something
@@ -73,6 +78,7 @@ func verifyUnreadable(err error) (Report, error) {
 
 func verify(ctx context.Context, r *Reader, progress func(Progress)) (Report, error) {
 	defer func() { _ = r.Close() }()
+	durable, markErr := checkMark(r.dir) // before the blocks: a live one moves on behind them
 	s, err := r.Fresh()
 	if err != nil {
 		_ = s.Close()
@@ -84,6 +90,9 @@ func verify(ctx context.Context, r *Reader, progress func(Progress)) (Report, er
 	for _, d := range r.Damages() {
 		v.problem(d)
 	}
+	v.lost = newLostNames(r.strings.lost)
+	held := v.lock(r.dir)
+	v.live(durable, markErr, held)
 	for seg := range s.segments {
 		v.all.BytesAll += v.sizeOf(seg)
 	}
@@ -95,8 +104,13 @@ func verify(ctx context.Context, r *Reader, progress func(Progress)) (Report, er
 		}
 	}
 	// Sources are added before their events: what is known now has all of them.
-	if m, err := readManifest(r.dir); err == nil && int(v.maxSource) > len(m.Sources) {
-		v.problem(&CorruptError{File: manifestName, Part: "sources", Cause: fmt.Errorf("there are events of source %d, and %d sources", v.maxSource, len(m.Sources))})
+	if m, err := readManifest(r.dir); err == nil {
+		if int(v.maxSource) > len(m.Sources) {
+			v.problem(&CorruptError{File: manifestName, Part: "sources", Cause: fmt.Errorf("there are events of source %d, and %d sources", v.maxSource, len(m.Sources))})
+		}
+		if !held {
+			v.strays(r.dir, m)
+		}
 	}
 	if v.told != nil {
 		v.told(v.all)
@@ -109,6 +123,7 @@ type verifier struct {
 	report    Report
 	all       Progress
 	told      func(Progress)
+	lost      *lostNames // nil if nothing is
 	maxSource wire.SourceID
 	c         wire.Columns
 	recent    map[event.ID]*lineage // by the block's first id
@@ -211,6 +226,7 @@ func (v *verifier) block(seg *viewSegment, e *blockEntry) (late []wire.LateEdge)
 	}
 	v.entry(e, &b.h, report)
 	for i := range v.c.Len {
+		v.uses(i)
 		if err := v.row(i); err != nil {
 			report("event", "event %d: %w", e.base+event.ID(i), err) // #nosec G115 -- an index
 		}
@@ -390,7 +406,7 @@ func (v *verifier) filter(s *segment, e *blockEntry) error {
 		fn := v.s.table.PlaceOf(c.Site[i]).Func
 		ok := f.what.has8(filterKey(categoryStream, uint64(c.Stream[i]))) &&
 			(c.Key[i] == 0 || f.what.has8(filterKey(categoryKey, uint64(c.Key[i])))) &&
-			f.what.has8(filterKey(categoryFunc, uint64(fn))) &&
+			(f.what.has8(filterKey(categoryFunc, uint64(fn))) || !v.lost.knows(uint32(c.Site[i]))) &&
 			why(categoryCorrelation, c.Correlation[i]) && why(categoryCause, c.Parent[i])
 		for _, edge := range c.FurtherOf(i) {
 			ok = ok && why(categoryCause, edge.Cause)

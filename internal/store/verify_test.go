@@ -285,7 +285,7 @@ func TestHostileStringsAndIndexesAreErrors(t *testing.T) {
 			d.names[stringsName(1)] = &memFile{d: d, data: append(p, rec...)}
 			r := stringsReader{table: wire.NewTable(1 << 16)}
 			bad := 0
-			err := r.read(d, []string{stringsName(1)}, func(*CorruptError) { bad++ })
+			err := r.read(d, []string{stringsName(1)}, lost, func(*CorruptError) { bad++ })
 			if err != nil || bad > 0 {
 				failed++
 			}
