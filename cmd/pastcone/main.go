@@ -67,6 +67,10 @@ func run(ctx context.Context, args []string, out, errs *os.File) int {
 	if err == nil {
 		return statusFine
 	}
+	var program statusError
+	if errors.As(err, &program) {
+		return int(program)
+	}
 	var usage usageError
 	fmt.Fprintln(errs, "pastcone:", strings.TrimSpace(err.Error()))
 	if errors.As(err, &usage) {
@@ -80,6 +84,7 @@ const long = `Pastcone records what a concurrent program did (calls, goroutines,
 which event caused which, keeps it durably, and answers: why did this happen, what did it lead to, who was it
 waiting for?
 
+  pastcone run ./cmd/app              build a Go program as it is, run it, and record what it does
   pastcone demo                       record a real service under load, and explain why one of its requests failed
   pastcone import trace.out           a Go execution trace, or event lines (told apart by content)
   pastcone why                        explain the last error of the newest recording made here
@@ -126,7 +131,7 @@ func newRoot(s *screen, out, errs *os.File) *cobra.Command {
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "answer in JSON, one object a line, with stable names")
 	root.PersistentFlags().StringVar(&colour, "color", "auto", "colour the answer: auto, always or never")
 	root.AddCommand(
-		newImport(s), newServe(s), newDemo(s),
+		newRun(s), newImport(s), newServe(s), newDemo(s),
 		newWhy(s), newFuture(s), newRelate(s), newFind(s), newShow(s),
 		newStats(s), newVerify(s), newExport(s),
 	)

@@ -7,11 +7,15 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pastcone/pastcone/internal/capture"
 	"github.com/pastcone/pastcone/internal/config"
 )
 
 // notSettings are variables that begin as settings do and are none.
-var notSettings = []string{"PASTCONE_COVERDIR"} // where whole-program tests leave their counters
+var notSettings = []string{
+	"PASTCONE_COVERDIR", // where whole-program tests leave their counters
+	capture.EnvRing,     // where this program is recorded itself
+}
 
 // settings is where a command takes its settings from: the file of --config, the environment, and its flags.
 type settings struct {

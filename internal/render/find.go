@@ -92,7 +92,7 @@ func (p *page) value(v query.Value, aggregate bool) string {
 		return strings.TrimSuffix(p.style.clock(v.Whole), " UTC")
 	case query.Integer:
 		if aggregate && v.Whole >= 0 {
-			return count(uint64(v.Whole))
+			return Count(uint64(v.Whole))
 		}
 	case query.Nothing:
 		return "–"
@@ -203,7 +203,7 @@ func (f *Find) End(sum query.Summary) error {
 	default:
 		text = plural(sum.Given, "event", "events")
 	}
-	text += "; " + plural(uint64(sum.BlocksRead), "block", "blocks") + " of " + count(uint64(sum.Blocks)) + " read in " + took(sum.Elapsed) // #nosec G115 -- counts
+	text += "; " + plural(uint64(sum.BlocksRead), "block", "blocks") + " of " + Count(uint64(sum.Blocks)) + " read in " + took(sum.Elapsed) // #nosec G115 -- counts
 	p.line(piece{text, dim})
 	if sum.Cut {
 		p.line(piece{"cut off: " + sum.Reason, yellow})

@@ -76,14 +76,14 @@ func wrap(s string, room int) (lines []string) {
 
 func (p *page) fields(d *query.Detail) {
 	e := &d.Row.Event
-	p.field("stream", fmt.Sprintf("%s, event %s of it", p.style.streamOf(d.Row), count(e.Seq)))
+	p.field("stream", fmt.Sprintf("%s, event %s of it", p.style.streamOf(d.Row), Count(e.Seq)))
 	p.field("function", e.Func)
 	if e.File != "" {
 		p.field("place", e.File+":"+strconv.Itoa(e.Line))
 	}
 	key := e.Key
 	if e.Ordinal > 0 {
-		key += ", operation " + count(e.Ordinal) + " on that end"
+		key += ", operation " + Count(e.Ordinal) + " on that end"
 	}
 	p.field("key", key)
 	p.field("message", e.Message)

@@ -44,7 +44,7 @@ func Sources(w io.Writer, all []Source, s Style) error {
 		src := &all[i]
 		p.line(piece{"    " + clean(src.Name), plain}, piece{" " + clean(src.Format) + ", " + src.state(), dim})
 		p.line(piece{fmt.Sprintf("      %s accepted = %s stored + %s shed + %s rejected + %d in flight",
-			count(src.Accepted), count(src.Stored), count(src.Shed), count(src.Rejected), src.InFlight), plain})
+			Count(src.Accepted), Count(src.Stored), Count(src.Shed), Count(src.Rejected), src.InFlight), plain})
 		if why := reasons(src.ShedBy) + reasons(src.RejectedBy); why != "" {
 			p.line(piece{"      " + why, yellow})
 		}

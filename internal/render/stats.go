@@ -80,13 +80,13 @@ func Stats(w io.Writer, st *query.Statistics, s Style) error {
 
 	p.line(piece{"  kinds", bold})
 	for _, k := range st.Kinds {
-		p.line(piece{"    " + pad(k.What.String(), 9), kindInk(k.What)}, piece{padLeft(count(k.Count), 14), plain},
+		p.line(piece{"    " + pad(k.What.String(), 9), kindInk(k.What)}, piece{padLeft(Count(k.Count), 14), plain},
 			piece{padLeft(share(k.Count, st.Events), 9) + "  ", dim}, piece{bar(k.Count, st.Kinds[0].Count), cyan})
 	}
 	if len(st.Functions) > 0 {
 		p.line(piece{"  functions", bold})
 		for _, f := range st.Functions {
-			p.line(piece{padLeft(count(f.Count), 18), plain}, piece{"  " + shortFunc(f.What), plain})
+			p.line(piece{padLeft(Count(f.Count), 18), plain}, piece{"  " + shortFunc(f.What), plain})
 		}
 		if st.FunctionsMore > 0 {
 			p.line(piece{"                    … and " + plural(uint64(st.FunctionsMore), "more", "more"), dim}) // #nosec G115 -- a count
@@ -99,16 +99,16 @@ func Stats(w io.Writer, st *query.Statistics, s Style) error {
 			if name == "" {
 				name = fmt.Sprintf("source %d", src.What)
 			}
-			p.line(piece{padLeft(count(src.Count), 18), plain}, piece{"  " + name, plain})
+			p.line(piece{padLeft(Count(src.Count), 18), plain}, piece{"  " + name, plain})
 		}
 	}
 	p.line(piece{"  correlations", bold})
-	p.line(piece{padLeft(count(st.Work), 18), plain}, piece{"  of work, with " + plural(st.WorkEvents, "event", "events"), plain})
-	p.line(piece{padLeft(count(st.Background), 18), plain}, piece{"  of background, with " + plural(st.Events-st.WorkEvents, "event", "events"), plain})
+	p.line(piece{padLeft(Count(st.Work), 18), plain}, piece{"  of work, with " + plural(st.WorkEvents, "event", "events"), plain})
+	p.line(piece{padLeft(Count(st.Background), 18), plain}, piece{"  of background, with " + plural(st.Events-st.WorkEvents, "event", "events"), plain})
 	p.confidences(st)
 	if st.Gaps > 0 {
 		p.line(piece{"  losses", bold})
-		p.line(piece{padLeft(count(st.Gaps), 18), red}, piece{"  gaps, for " + plural(st.Lost, "event that is", "events that are") + " missing", plain})
+		p.line(piece{padLeft(Count(st.Gaps), 18), red}, piece{"  gaps, for " + plural(st.Lost, "event that is", "events that are") + " missing", plain})
 	}
 	if st.Cut != "" {
 		p.line(piece{"  " + st.Cut, yellow})
@@ -124,7 +124,7 @@ func StatsNext(w io.Writer, st *query.Statistics, s Style) error {
 	}
 	p.line()
 	p.next([2]string{s.command("find", "{ kind = error }"), "its errors"},
-		[2]string{s.command("find", "{} | count(), quantile(duration, 0.99) by (func)"), "where time goes"})
+		[2]string{s.command("find", "{} | Count(), quantile(duration, 0.99) by (func)"), "where time goes"})
 	return p.err
 }
 
@@ -147,17 +147,17 @@ func (p *page) confidences(st *query.Statistics) {
 		if c.Confidence != event.Exact {
 			look = yellow
 		}
-		p.line(piece{padLeft(count(n), 18), look}, piece{"  " + pad(c.Name, 9), plain}, piece{share(n, total), dim})
+		p.line(piece{padLeft(Count(n), 18), look}, piece{"  " + pad(c.Name, 9), plain}, piece{share(n, total), dim})
 	}
 	if st.Roots > 0 {
-		p.line(piece{padLeft(count(st.Roots), 18), plain}, piece{"  none", plain})
+		p.line(piece{padLeft(Count(st.Roots), 18), plain}, piece{"  none", plain})
 	}
 	if st.Further+st.Late > 0 {
 		text := "  further " + map[bool]string{true: "edge", false: "edges"}[st.Further == 1]
 		if st.Late > 0 {
-			text += ", and " + count(st.Late) + " late"
+			text += ", and " + Count(st.Late) + " late"
 		}
-		p.line(piece{padLeft(count(st.Further), 18), plain}, piece{text, plain})
+		p.line(piece{padLeft(Count(st.Further), 18), plain}, piece{text, plain})
 	}
 }
 
@@ -187,7 +187,7 @@ func Suggest(w io.Writer, all []query.Suggestion, s Style) error {
 		e := &g.Row.Event
 		reason := reasonTexts[g.Reason]
 		if g.Of > 1 {
-			reason += " of " + count(g.Of)
+			reason += " of " + Count(g.Of)
 		}
 		if g.Measure > 0 {
 			reason += ", " + took(g.Measure)

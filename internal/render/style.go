@@ -311,8 +311,8 @@ func floorTo(x, scale float64) float64 { return float64(int64(x*scale+1e-9)) / s
 
 func trimZeros(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "0"), ".") }
 
-// count gives a number with its thousands apart.
-func count(n uint64) string {
+// Count gives a number with its thousands apart.
+func Count(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -324,7 +324,7 @@ func plural(n uint64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return count(n) + " " + many
+	return Count(n) + " " + many
 }
 
 // shortFunc leaves the path of the package out, but its last part.

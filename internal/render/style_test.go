@@ -32,7 +32,7 @@ func TestDurationsHaveThreeDigits(t *testing.T) {
 			t.Errorf("%d bytes are %q, not %q", n, got, want)
 		}
 	}
-	if got := count(1234567); got != "1,234,567" {
+	if got := Count(1234567); got != "1,234,567" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -55,7 +55,7 @@ func TestARecordingCannotSteerTheTerminal(t *testing.T) {
 	detail := &query.Detail{Row: row, Causes: []query.Cause{{Row: other}}, Effects: []*query.Node{{Row: other}}, Before: []*query.Row{other}}
 	tree := &query.Tree{Root: &query.Node{Row: row, Effects: []*query.Node{{Row: other}}}}
 	relation := &query.Relation{A: row, B: other, Order: query.Before, Path: []query.PathStep{{Row: row}, {Row: other}}}
-	q, err := query.Parse("{} | count() by (func)")
+	q, err := query.Parse("{} | Count() by (func)")
 	if err != nil {
 		t.Fatal(err)
 	}
