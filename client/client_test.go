@@ -25,30 +25,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve starts a server on that address. The function that it gives shuts it down at once.
-func serve(t *testing.T, address string, o server.Options) (at string, stop func()) {
-	t.Helper()
-	s, err := server.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var l net.Listener
-	servertest.Eventually(t, "the address is free", func() bool {
-		l, err = server.Listen(address)
-		return err == nil
-	})
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		defer cancel()
-		_ = s.Shutdown(ctx)
-		<-served
-	})
-	t.Cleanup(stop)
-	return l.Addr().String(), stop
-}
-
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -91,7 +67,7 @@ func batchOf(t *testing.T, table *wire.Table, stream string, from, to int, data 
 
 func TestSender_EverythingArrivesOnce(t *testing.T) {
 	r := servertest.New(t)
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r})
 	s := sender(t, address, client.SenderOptions{Source: "billing", Format: "mixed", Session: "session-of-billing"})
 	ctx := within(t, 20*time.Second)
 	var text strings.Builder
@@ -181,7 +157,7 @@ func breaker(t *testing.T, to string) string {
 
 func TestSender_OverALineThatBreaks(t *testing.T) {
 	r := servertest.New(t)
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r})
 	s := sender(t, breaker(t, address), client.SenderOptions{})
 	ctx := within(t, 60*time.Second)
 	const n = 300
@@ -204,7 +180,7 @@ func TestSender_OverALineThatBreaks(t *testing.T) {
 func TestSender_AServerThatIsKilledAndComesBack(t *testing.T) {
 	r := servertest.New(t)
 	r.Held = true
-	address, kill := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	address, kill := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r})
 	s := sender(t, address, client.SenderOptions{})
 	ctx := within(t, 30*time.Second)
 	for i := range 20 {
@@ -215,7 +191,7 @@ func TestSender_AServerThatIsKilledAndComesBack(t *testing.T) {
 	servertest.Eventually(t, "all are taken", func() bool { return r.Count() == 20 })
 	kill() // nothing was acknowledged
 	r.Set(func() { r.Held = false })
-	serve(t, address, server.Options{Recorder: r}) // remembers no session
+	servertest.Serve(t, address, server.Options{Recorder: r}) // remembers no session
 	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +208,7 @@ func TestSender_WhatIsRefused(t *testing.T) {
 		}
 		return nil
 	}
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, Check: check})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r, Check: check})
 	s := sender(t, address, client.SenderOptions{})
 	ctx := within(t, 20*time.Second)
 	sink := s.Sink(nil)
@@ -272,7 +248,7 @@ func TestSender_WhatIsRefused(t *testing.T) {
 func TestSender_WaitsWhileTooMuchIsPending(t *testing.T) {
 	r := servertest.New(t)
 	r.Held = true
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, InFlightMax: 2})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r, InFlightMax: 2})
 	s := sender(t, address, client.SenderOptions{})
 	ctx := within(t, 20*time.Second)
 	for i := range 2 {
@@ -303,7 +279,7 @@ func TestSender_WaitsWhileTooMuchIsPending(t *testing.T) {
 
 func TestSender_GoesOnWithItsSession(t *testing.T) {
 	r := servertest.New(t)
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r})
 	ctx := within(t, 20*time.Second)
 	o := client.SenderOptions{Session: "a-session-that-lasts"}
 	s := sender(t, address, o)
@@ -454,7 +430,7 @@ func collect(to *[]string) func([]byte) error {
 }
 
 func TestAsker_Answers(t *testing.T) {
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}})
 	ctx := within(t, 20*time.Second)
 	a, err := client.Ask(ctx, address)
 	if err != nil {
@@ -516,7 +492,7 @@ func TestAsker_Answers(t *testing.T) {
 }
 
 func TestAsker_TheServersDeadline(t *testing.T) {
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}, QueryTimeout: func() time.Duration { return 20 * time.Millisecond }})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Answerer: servertest.Answerer{}, QueryTimeout: func() time.Duration { return 20 * time.Millisecond }})
 	ctx := within(t, 20*time.Second)
 	a, err := client.Ask(ctx, address)
 	if err != nil {
@@ -567,7 +543,7 @@ func TestAsker_ServersThatMisbehave(t *testing.T) {
 func TestSender_OfAFiniteSource(t *testing.T) {
 	r := servertest.New(t)
 	r.HoldDone = true // every event waits for a cause that does not come
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r})
 	ctx := within(t, 20*time.Second)
 	o := client.SenderOptions{Session: "the-content-of-a-file", Finite: true}
 	s := sender(t, address, o)
@@ -590,7 +566,7 @@ func TestSender_ThatLeavesDoesNotEndItsSource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := servertest.New(t)
 			r.HoldDone = finite
-			address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, SessionLinger: time.Millisecond})
+			address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r, SessionLinger: time.Millisecond})
 			ctx := within(t, 20*time.Second)
 			o := client.SenderOptions{Session: "the-content-of-a-file", Finite: finite}
 			s := sender(t, address, o)
@@ -615,7 +591,7 @@ func TestSender_ThatLeavesDoesNotEndItsSource(t *testing.T) {
 func TestSender_OfAFiniteSourceWithoutRoom(t *testing.T) {
 	r := servertest.New(t)
 	r.HoldDone = true
-	address, _ := serve(t, "127.0.0.1:0", server.Options{Recorder: r, InFlightMax: 4})
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: r, InFlightMax: 4})
 	ctx := within(t, 20*time.Second)
 	s := sender(t, address, client.SenderOptions{Finite: true})
 	for seq := 1; seq <= 20; seq++ {

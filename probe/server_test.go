@@ -19,30 +19,6 @@ import (
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-// serve starts a server. The function that it gives shuts it down at once.
-func serve(t *testing.T, address string, r *servertest.Recorder) (at string, stop func()) {
-	t.Helper()
-	s, err := server.New(server.Options{Recorder: r})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var l net.Listener
-	servertest.Eventually(t, "the address is free", func() bool {
-		l, err = server.Listen(address)
-		return err == nil
-	})
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		defer cancel()
-		_ = s.Shutdown(ctx)
-		<-served
-	})
-	t.Cleanup(stop)
-	return l.Addr().String(), stop
-}
-
 func start(t *testing.T, o Options) *Recorder {
 	t.Helper()
 	r, err := Start(o)
@@ -63,7 +39,7 @@ func logs(n int) {
 func TestServer_GetsEverythingAndSaysSo(t *testing.T) {
 	flow := servertest.New(t)
 	flow.Held = true
-	address, _ := serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), flow)
+	address, _ := servertest.Serve(t, "unix:"+filepath.Join(t.TempDir(), "s"), server.Options{Recorder: flow})
 	r := start(t, Options{Address: "unix:" + address, Source: "shop", FlushInterval: time.Millisecond})
 	logs(3000)
 	servertest.Eventually(t, "all has arrived", func() bool { return flow.Count() == 3000 })
@@ -92,14 +68,14 @@ func TestServer_GetsEverythingAndSaysSo(t *testing.T) {
 func TestServer_IsKilledAndComesBack(t *testing.T) {
 	flow := servertest.New(t)
 	flow.Held = true
-	address, kill := serve(t, "127.0.0.1:0", flow)
+	address, kill := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: flow})
 	r := start(t, Options{Address: address, FlushInterval: time.Millisecond, CloseTimeout: 20 * time.Second})
 	logs(1000)
 	servertest.Eventually(t, "all has arrived", func() bool { return flow.Count() == 1000 })
 	kill()
 	logs(1000)
 	flow.Set(func() { flow.Held = false })
-	serve(t, address, flow)
+	servertest.Serve(t, address, server.Options{Recorder: flow})
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +106,7 @@ func TestServer_ThatIsNotThereCostsEventsNotTime(t *testing.T) {
 func TestServer_RejectsAndRefusals(t *testing.T) {
 	flow := servertest.New(t)
 	flow.Names = wire.NewTable(1) // takes no name at all
-	address, _ := serve(t, "127.0.0.1:0", flow)
+	address, _ := servertest.Serve(t, "127.0.0.1:0", server.Options{Recorder: flow})
 	r := start(t, Options{Address: address})
 	logs(7)
 	if err := r.Close(); err == nil || !strings.Contains(err.Error(), "7 events were of no use") {

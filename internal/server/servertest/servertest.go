@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"sort"
 	"strings"
 	"sync"
@@ -20,6 +21,30 @@ import (
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/wire"
 )
+
+// Serve starts a server on that address. The function that it gives shuts it down at once; so does the end of the test.
+func Serve(t testing.TB, address string, o server.Options) (at string, stop func()) {
+	t.Helper()
+	s, err := server.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l net.Listener
+	Eventually(t, "the address is free", func() bool {
+		l, err = server.Listen(address)
+		return err == nil
+	})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		<-served
+	})
+	t.Cleanup(stop)
+	return l.Addr().String(), stop
+}
 
 // Recorder is a small flow behind the server: one goroutine gives out ids, as the correlator does; what
 // is durable moves on by itself, or when the test says so.
