@@ -74,6 +74,9 @@ func (a *asking) local(ctx context.Context, dir string) error {
 		return err
 	}
 	defer rec.Close()
+	for _, lost := range rec.Lost() {
+		fmt.Fprintln(a.s.err, "note:", lost)
+	}
 	snapshot, err := rec.Snapshot()
 	if err != nil {
 		return err

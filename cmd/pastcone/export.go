@@ -52,6 +52,9 @@ func exportTo(ctx context.Context, s *screen, format, output, dir string) (err e
 		return err
 	}
 	defer rec.Close()
+	for _, lost := range rec.Lost() {
+		fmt.Fprintln(s.err, "note:", lost)
+	}
 	snapshot, err := rec.Snapshot()
 	if err != nil {
 		return err

@@ -38,6 +38,9 @@ func (h *holed) check(id event.ID, want wire.ColumnSet) error {
 }
 
 func (h *holed) Read(base event.ID, want wire.ColumnSet, into *wire.Columns) error {
+	if h.lost == wire.ColAll && slices.Contains(h.bases, base) { // also when no column is wanted
+		return damage{base}
+	}
 	return errors.Join(h.check(base, want), h.Reader.Read(base, want, into))
 }
 
@@ -94,6 +97,51 @@ func TestAQueryGoesOnWithoutADamagedBlockAndSaysSo(t *testing.T) {
 						t.Errorf("%s without block %v: %d, want %d", text, h.bases, len(got), len(rest))
 					}
 				}
+			}
+		})
+	}
+}
+
+// An aggregate counts exactly what it could read: events of which it needs nothing that is damaged are counted, since they are there;
+// all others are not, and the answer says so.
+func TestAggregatesCountWhatCouldBeReadAndSayWhatCouldNot(t *testing.T) {
+	whole, events := shop(t, 6)
+	sums := func(r query.Reader, text string) (total int64, sum query.Summary) {
+		sum, err := query.Run(ctx, r, parse(t, text), query.Options{}, func(h *query.Hit) error {
+			total += h.Values[len(h.Values)-1].Whole
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return total, sum
+	}
+	for text, needs := range map[string]wire.ColumnSet{
+		"{} | count()":             0,
+		"{} | count() by (kind)":   wire.ColKind,
+		"{} | count() by (stream)": wire.ColStream,
+		"{ parent > 0 || parent <= 0 || kind != error } | count()": wire.ColParent,
+		"{} | count() by (parent)":                                 wire.ColParent,
+		"{} | count() by (data.code)":                              wire.ColData,
+	} {
+		all, _ := sums(whole, text)
+		holes(t, func(h *holed, in func(event.ID) bool) {
+			missing := 0
+			for i := range events {
+				if in(event.ID(i + 1)) {
+					missing++
+				}
+			}
+			got, sum := sums(h, text)
+			if h.lost == wire.ColAll || h.lost&needs != 0 {
+				if got > all-1 || !sum.Cut || sum.Damaged != 1 || !strings.Contains(sum.Reason, "partial") {
+					t.Errorf("%s without block %v: %d of %d, %+v", text, h.bases, got, all, sum)
+				}
+				if all == int64(len(events)) && got != all-int64(missing) {
+					t.Errorf("%s without block %v: %d, want %d without %d", text, h.bases, got, all, missing)
+				}
+			} else if got != all || sum.Cut {
+				t.Errorf("%s, which does not need what block %v has lost: %d of %d, %+v", text, h.bases, got, all, sum)
 			}
 		})
 	}

@@ -189,12 +189,18 @@ func (x *run) tellDamage() {
 	}
 }
 
-// match keeps the rows of a block that match.
+// match keeps the rows of a block that match. Where only columns are damaged that the question does not need, its rows
+// are there and count; a question that needs them leaves the block out, and its answer says so.
 func (x *run) match(v *view, p planned) ([]uint16, error) {
 	if p, ok := p.pred.(*isID); ok && v.have&p.col == 0 {
 		return p.find(v, v.sel[:0])
 	}
-	return p.pred.keep(v, v.whole())
+	rows, err := p.pred.keep(v, v.whole())
+	if err == nil && v.have == 0 && len(rows) > 0 {
+		// No column was needed to tell: of a block that can not be read at all, nothing is there to be counted.
+		err = v.r.Read(v.base, 0, &v.apart)
+	}
+	return rows, err
 }
 
 // found is what a worker brings from one block of a list.

@@ -65,6 +65,11 @@ func (e *CorruptError) MarshalJSON() ([]byte, error) {
 // Damaged says that the rest of the recording can be read all the same.
 func (e *CorruptError) Damaged() bool { return true }
 
+// Names says that names are lost by it, not events.
+func (e *CorruptError) Names() bool { return e.Part == partStrings }
+
+const partStrings = "string table"
+
 // Unwrap gives ErrCorrupt and the cause.
 func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Cause} }
 

@@ -229,7 +229,7 @@ func (r *stringsReader) read(dir fsys, files []string, gone func() bool, report 
 }
 
 func (r *stringsReader) damaged(name string, cause error, report damage) {
-	r.last = &CorruptError{File: name, Offset: r.off, Part: "string table", Cause: cause, Advice: stringsAdvice}
+	r.last = &CorruptError{File: name, Offset: r.off, Part: partStrings, Cause: cause, Advice: stringsAdvice}
 	report(r.last)
 }
 
