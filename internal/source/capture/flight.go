@@ -1,0 +1,139 @@
+package capture
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pastcone/pastcone/internal/capture"
+)
+
+// The flight recorder. The program overwrites its oldest chunks and nobody drains; at the end, or when somebody asks, the newest chunks
+// are copied out of the ring while the program goes on.
+//
+//  1. Every chunk that holds something is noted with its order; the newest count, up to the bound.
+//  2. Each is copied, oldest first. Then its state and its order are looked at again: if the program has taken the chunk in the
+//     meantime, the copy is thrown away. Nothing of it is lost that a later moment would have kept.
+
+// candidate is a chunk that may be copied.
+type candidate struct {
+	chunk int
+	order uint64
+	state uint32
+}
+
+func (c *Collector) orderOf(chunk int) uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&c.ring.chunk(chunk)[0]))) // #nosec G103 -- shared memory, aligned
+}
+
+// flight copies the newest chunks to a file, and ends its pass.
+func (c *Collector) flight(to *spool) (copied int, err error) {
+	watermark := c.clock.ticks()
+	c.places.again()
+	var all []candidate
+	for i := range c.ring.chunks {
+		if state := c.ring.chunkState(i); state != capture.ChunkFree {
+			all = append(all, candidate{i, c.orderOf(i), state})
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.order, b.order) })
+	if c.o.FlightBytes > 0 {
+		all = all[max(0, len(all)-max(1, int(c.o.FlightBytes/capture.ChunkBytes))):]
+	}
+	room := make([]byte, capture.ChunkBytes)
+	left := uint64(0)
+	for _, x := range all {
+		chunk := c.ring.chunk(x.chunk)
+		n := complete(chunk, 0)
+		copy(room, chunk[:offsetOf(n)])
+		clear(room[offsetOf(n):])
+		state := c.ring.chunkState(x.chunk)
+		if c.orderOf(x.chunk) != x.order || state == capture.ChunkFree || state != x.state && x.state == capture.ChunkFull || complete(room, 0) != n {
+			left++
+			continue
+		}
+		if n == 0 {
+			continue
+		}
+		p := *(*uint32)(unsafe.Pointer(&room[8])) // #nosec G103 -- aligned
+		records, err := to.addChunk(x.order, p, 0, room[capture.ChunkHeaderBytes:offsetOf(n)])
+		if err != nil {
+			return copied, err
+		}
+		c.look(records)
+		copied += n
+		if to.full() {
+			if err := to.flush(); err != nil {
+				return copied, err
+			}
+		}
+	}
+	if to == c.spool {
+		c.mu.Lock()
+		c.stats.Records += uint64(copied) // #nosec G115 -- not negative
+		c.mu.Unlock()
+	}
+	if err := c.places.write(to); err != nil {
+		return copied, err
+	}
+	n := c.counts()
+	if n.overwritten == 0 && (left > 0 || c.ring.load64(capture.OffCursor) > uint64(len(all))) { // #nosec G115 -- not negative
+		n.overwritten = 1 // at least: so the reader takes no beginning for one
+	}
+	p := pass{watermark: watermark, clockReading: c.clock.read(), counts: n}
+	return copied, to.add(framePass, p.append)
+}
+
+// ErrNotFlying says that there is nothing to dump: the ring is drained all the time, or no program has come yet.
+var ErrNotFlying = errors.New("no flight recorder: the policy is not overwrite, or the program has not started")
+
+// Dump writes what the flight recorder holds now into a new capture file, while the program goes on. It may be called while Run
+// runs.
+func (c *Collector) Dump(path string) (err error) {
+	answer := make(chan error, 1)
+	select {
+	case c.dumps <- dump{path, answer}:
+		return <-answer
+	case <-c.over:
+		return ErrNotFlying
+	}
+}
+
+// dump is a demand for a capture file.
+type dump struct {
+	path   string
+	answer chan<- error
+}
+
+func (c *Collector) dump(path string) (err error) {
+	if c.ring.policy != Overwrite || !c.begun {
+		return ErrNotFlying
+	}
+	to, err := createSpool(path, c.o.Compress)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, to.close()); err != nil {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}()
+	if err := copyFunctions(c.o.Functions, to); err != nil {
+		return err
+	}
+	if err := addJSON(to, frameStart, c.started); err != nil {
+		return err
+	}
+	copied, err := c.flight(to)
+	if err != nil {
+		return err
+	}
+	n := c.counts()
+	return addJSON(to, frameEnd, ending{
+		How: c.how("dump"), Incomplete: "these are the last moments before somebody asked for them; the program went on",
+		Records: uint64(copied), Dropped: n.dropped, Overwritten: n.overwritten, // #nosec G115 -- not negative
+	})
+}

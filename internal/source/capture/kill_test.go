@@ -1,0 +1,5 @@
+package capture
+
+const childRing = "PASTCONE_TEST_RING"
+
+func child(string) {}
