@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,6 @@ import (
 type edit struct {
 	from, to int
 	text     string
-	plain    bool // positions behind it need no restoring: the text is as long as a directive that it changes
 }
 
 // edited is a file that is being changed: edits are collected by position and made all at once.
@@ -24,21 +22,40 @@ type edited struct {
 	file  *token.File
 	text  []byte
 	edits []edit
+	lines []directive // that the file has itself, in order
+}
+
+// directive is a //line directive: from offset on, the file is called as it says. The compiler takes the name as it is; a
+// relative one is not made absolute.
+type directive struct {
+	offset int
+	name   string
 }
 
 func newEdited(fset *token.FileSet, f *ast.File, text []byte) *edited {
-	return &edited{fset: fset, file: fset.File(f.Package), text: text}
+	e := &edited{fset: fset, file: fset.File(f.Package), text: text}
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			if !lineDirective(fset, c) {
+				continue
+			}
+			if name, ok := directiveFile(c.Text); ok {
+				e.lines = append(e.lines, directive{e.file.Offset(c.Pos()), name})
+			}
+		}
+	}
+	return e
 }
 
 // insert puts text before the character at pos. What is inserted at one place comes out in the order of the calls.
 func (e *edited) insert(pos token.Pos, text string) {
 	at := e.file.Offset(pos)
-	e.edits = append(e.edits, edit{at, at, text, false})
+	e.edits = append(e.edits, edit{at, at, text})
 }
 
 // replace puts text in the place of what is from pos to end.
 func (e *edited) replace(pos, end token.Pos, text string) {
-	e.edits = append(e.edits, edit{e.file.Offset(pos), e.file.Offset(end), text, false})
+	e.edits = append(e.edits, edit{e.file.Offset(pos), e.file.Offset(end), text})
 }
 
 // bytes makes the edits. Behind each, a line directive gives the characters that follow on the same line the position that
@@ -61,7 +78,7 @@ func (e *edited) bytes() ([]byte, error) {
 		out.WriteString(ed.text)
 		done = ed.to
 		together := i+1 < len(e.edits) && e.edits[i+1].from == ed.to
-		if ed.plain || together || blankToLineEnd(e.text[done:]) {
+		if together || blankToLineEnd(e.text[done:]) {
 			continue
 		}
 		d, err := e.restore(done)
@@ -81,10 +98,17 @@ func (e *edited) restore(offset int) (string, error) {
 	if p.Column > 0 {
 		return "/*line :" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column) + "*/", nil
 	}
-	if strings.Contains(p.Filename, "*/") {
-		return "", fmt.Errorf("%s: a file name with a comment's end in it", p)
+	name := ""
+	for _, d := range e.lines {
+		if d.offset >= offset {
+			break
+		}
+		name = d.name
 	}
-	return "/*line " + p.Filename + ":" + strconv.Itoa(p.Line) + "*/", nil
+	if strings.Contains(name, "*/") {
+		return "", fmt.Errorf("%s: a file name with a comment's end in it; leave the package out with --exclude", p)
+	}
+	return "/*line " + name + ":" + strconv.Itoa(p.Line) + "*/", nil
 }
 
 func blankToLineEnd(text []byte) bool {
@@ -106,25 +130,6 @@ func lineDirective(fset *token.FileSet, c *ast.Comment) bool {
 		return false
 	}
 	return c.Text[1] == '*' || fset.PositionFor(c.Pos(), false).Column == 1
-}
-
-// absoluteLines makes the file names of the directives absolute that are already there. A relative one is relative to the
-// file that has it, and the copy is elsewhere.
-func (e *edited) absoluteLines(f *ast.File, dir string) {
-	for _, group := range f.Comments {
-		for _, c := range group.List {
-			if !lineDirective(e.fset, c) {
-				continue
-			}
-			name, ok := directiveFile(c.Text)
-			if !ok || name == "" || filepath.IsAbs(name) {
-				continue
-			}
-			from := e.file.Offset(c.Pos()) + len("//line ")
-			// A comment's Text has no carriage returns, but none can be before the name's end either.
-			e.edits = append(e.edits, edit{from, from + len(name), filepath.Join(dir, filepath.Clean(name)), true})
-		}
-	}
 }
 
 // directiveFile is the file name in a line directive: what stands before :line or :line:column.

@@ -159,7 +159,6 @@ func renamed(f *sourceFile) ([]byte, error) {
 		return nil, err
 	}
 	e := newEdited(fset, tree, f.text)
-	e.absoluteLines(tree, filepath.Dir(f.Path))
 	e.replace(tree.Name.Pos(), tree.Name.End(), strings.ToLower(privatePrefix[1:])+"_main")
 	return e.bytes()
 }

@@ -3,7 +3,6 @@ package instrument
 import (
 	"fmt"
 	"go/ast"
-	"path/filepath"
 	"strings"
 )
 
@@ -32,7 +31,6 @@ func rewrite(path string, text []byte, p plan) ([]byte, error) {
 	for _, pr := range p.Probes {
 		probes[pr.Index] = pr
 	}
-	e.absoluteLines(f, filepath.Dir(path))
 	r := &rewriter{edited: e, plan: p}
 	index := 0
 	visitFunctions(f, func(v visited) {
