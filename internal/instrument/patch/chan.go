@@ -28,6 +28,15 @@ var chanArea = Area{
 
 		{File: "runtime/chan.go", In: "closechan", Place: Before, Anchor: "for !glist.empty() {", Text: "pastconeClosed(c, sys.GetCallerPC()); "},
 
+		// The runtime's own, which it also uses on the user's goroutines.
+		{File: "runtime/proc.go", In: "main", Place: After, Anchor: "main_init_done = make(chan bool)", Text: "; pastconeOwn(unsafe.Pointer(&main_init_done))",
+			Or: &Edit{Place: After, Anchor: "mainInitDoneChan = make(chan bool)", Text: "; pastconeOwn(unsafe.Pointer(&mainInitDoneChan))"}},
+		{File: "runtime/mgc.go", In: "gcBgMarkStartWorkers", Place: After, Anchor: "ready := make(chan struct{}, 1)", Text: "; pastconeOwn(unsafe.Pointer(&ready))"},
+		{File: "runtime/mgc.go", In: "unique_runtime_registerUniqueMapCleanup", Place: After, Anchor: "uniqueMapCleanup = make(chan struct{}, 1)",
+			Text: "; pastconeOwn(unsafe.Pointer(&uniqueMapCleanup))", Optional: true}, // to Go 1.24
+		{File: "runtime/signal_unix.go", In: "ensureSigM", Place: After, Anchor: "maskUpdatedChan = make(chan struct{})",
+			Text: "; pastconeOwn(unsafe.Pointer(&enableSigChan)); pastconeOwn(unsafe.Pointer(&disableSigChan)); pastconeOwn(unsafe.Pointer(&maskUpdatedChan))"},
+
 		// What a timer sent and nobody will receive.
 		{File: "runtime/chan.go", In: "timerchandrain", Place: After, Anchor: "c.qcount--", Text: "; c.pcReceived++"},
 	},

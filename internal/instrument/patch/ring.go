@@ -16,10 +16,6 @@ var ringArea = Area{
 
 		// The program begins when the runtime does not do things of its own on the main goroutine any more.
 		{File: "runtime/proc.go", In: "main", Place: After, Anchor: "gcenable()", Text: "; pastconeStart()"},
-		{File: "runtime/proc.go", In: "main", Place: Before, Anchor: "close(main_init_done)", Text: "getg().pcState += pastconeBusy; ",
-			Or: &Edit{Place: Before, Anchor: "close(mainInitDoneChan)", Text: "getg().pcState += pastconeBusy; "}},
-		{File: "runtime/proc.go", In: "main", Place: After, Anchor: "close(main_init_done)", Text: "; getg().pcState -= pastconeBusy",
-			Or: &Edit{Place: After, Anchor: "close(mainInitDoneChan)", Text: "; getg().pcState -= pastconeBusy"}},
 
 		{File: "runtime/proc.go", In: "main", Place: Before, Anchor: "exit(0)", Text: "pastconeEnded(pastconeEndExit, 0); "},
 		{File: "runtime/runtime.go", In: "syscall_Exit", Place: Before, Anchor: "exit(int32(code))", Text: "pastconeEnded(pastconeEndExit, int32(code)); "},

@@ -44,7 +44,7 @@ type operations struct {
 }
 
 // match checks that each receive is of the value that the send with the same channel and ordinal sent.
-func match(t testing.TB, streams map[uint64][]record, lossless bool) operations {
+func match(t testing.TB, streams map[uint64][]record, lossless bool, at func(place uint32, exact bool) string) operations {
 	t.Helper()
 	type place struct{ key, ordinal uint64 }
 	var n operations
@@ -58,15 +58,15 @@ func match(t testing.TB, streams map[uint64][]record, lossless bool) operations 
 	}
 	fail := func(e record, format string, args ...any) {
 		t.Helper()
-		t.Errorf("stream %d, event %d, kind %d, channel %d, ordinal %d: %s", e.stream, e.seq, e.kind, e.key(), e.ordinal(), fmt.Sprintf(format, args...))
+		t.Errorf("stream %d, event %d, kind %d at %s, channel %d, ordinal %d: %s", e.stream, e.seq, e.kind, at(e.b, false), e.key(), e.ordinal(), fmt.Sprintf(format, args...))
 	}
 	for _, s := range streams {
 		for i, e := range s {
 			switch e.kind {
 			case capture.KindSend, capture.KindSendEmpty:
 				n.sends++
-				at := place{e.key(), e.ordinal()}
-				if _, twice := sends[at]; twice || e.ordinal() == 0 || e.key() == 0 {
+				here := place{e.key(), e.ordinal()}
+				if _, twice := sends[here]; twice || e.ordinal() == 0 || e.key() == 0 {
 					fail(e, "an ordinal twice, or none")
 				}
 				value := uint64(0)
@@ -76,7 +76,7 @@ func match(t testing.TB, streams map[uint64][]record, lossless bool) operations 
 					}
 					value = next.c
 				}
-				sends[at] = value
+				sends[here] = value
 			case capture.KindTimerSend:
 				sends[place{e.key(), e.ordinal()}] = 0
 			case capture.KindClose:
@@ -104,12 +104,12 @@ func match(t testing.TB, streams map[uint64][]record, lossless bool) operations 
 				}
 			case capture.KindReceive, capture.KindReceiveEmpty:
 				n.receives++
-				at := place{e.key(), e.ordinal()}
-				if taken[at] || at.ordinal == 0 {
+				here := place{e.key(), e.ordinal()}
+				if taken[here] || here.ordinal == 0 {
 					fail(e, "an ordinal twice, or none")
 				}
-				taken[at] = true
-				sentValue, found := sends[at]
+				taken[here] = true
+				sentValue, found := sends[here]
 				next, ok := behind(s, i)
 				if e.kind == capture.KindReceiveEmpty {
 					n.empty++
@@ -121,6 +121,7 @@ func match(t testing.TB, streams map[uint64][]record, lossless bool) operations 
 				}
 				if !found {
 					n.unmatched++
+					t.Logf("no send: stream %d, event %d, kind %d at %s", e.stream, e.seq, e.kind, at(e.b, false))
 					continue
 				}
 				if e.kind == capture.KindReceive && ok && sentValue != 0 && next.c != sentValue {
@@ -192,7 +193,7 @@ func TestEveryReceiveMeetsItsSendByValue(t *testing.T) {
 			}
 			streams := r.streams(t)
 			events := whole(t, streams)
-			n := match(t, streams, true)
+			n := match(t, streams, true, places(t, r, program))
 			started := goroutines(t, streams)
 			want, _ := strconv.Atoi(strings.TrimSpace(out))
 			// Timers of the program, of which it makes two, are sent for by nobody's goroutine.

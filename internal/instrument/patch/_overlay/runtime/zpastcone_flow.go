@@ -112,6 +112,12 @@ func pastconeExited(gp *g) {
 // Channels. The edits in chan.go and select.go give out ordinals under the channel's lock and leave the present goroutine's, or
 // that of the one that they wake, in its g.pcOrd; what is below is called without the lock, when the operation has succeeded.
 
+// pastconeOwnChannel is the number of channels that the runtime uses for itself; operations on them are not recorded.
+const pastconeOwnChannel = 1<<64 - 1
+
+// pastconeOwn takes the address of a variable of a channel type.
+func pastconeOwn(variable unsafe.Pointer) { (*(**hchan)(variable)).pcID = pastconeOwnChannel }
+
 // pastconeChannel returns the channel's number, which it gets when it is first needed.
 //
 //go:nosplit
@@ -152,6 +158,9 @@ func pastconeSentOn(c *hchan, pc uintptr) {
 		kind = pastconeKindSendEmpty
 	}
 	id := pastconeChannel(c)
+	if id == pastconeOwnChannel {
+		return
+	}
 	pastconeWrite(gp.goid, &gp.pcSeq, kind, uint64(uint32(id))|uint64(pastconePlace(pc))<<32, pastconeOrdinal(id, gp.pcOrd))
 }
 
@@ -175,6 +184,9 @@ func pastconeReceivedOn(c *hchan, ep unsafe.Pointer, ok bool, pc uintptr) {
 		kind = pastconeKindReceiveEmpty
 	}
 	id := pastconeChannel(c)
+	if id == pastconeOwnChannel {
+		return
+	}
 	pastconeWrite(gp.goid, &gp.pcSeq, kind, uint64(uint32(id))|uint64(pastconePlace(pc))<<32, pastconeOrdinal(id, ordinal))
 }
 
@@ -184,5 +196,8 @@ func pastconeClosed(c *hchan, pc uintptr) {
 		return
 	}
 	id := pastconeChannel(c)
+	if id == pastconeOwnChannel {
+		return
+	}
 	pastconeEmit(pastconeKindClose, uint32(id), pastconePlace(pc), pastconeOrdinal(id, 0))
 }
