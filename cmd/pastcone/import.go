@@ -41,7 +41,8 @@ func newImport(s *screen) *cobra.Command {
 content, gzip or zstd or neither; - is the standard input. Without -o it makes a new recording here.
 
 A line that can not be used is reported with file, line and reason, kept in rejects.ndjson of the recording, and the rest
-goes on. The same file is not imported twice. An interrupt finishes what was read; nothing that was acknowledged is lost.`,
+goes on. The same file is not imported twice. An import that was broken off, by an interrupt or a crash, goes on when it is given again:
+the result is that of one that went through. Until then the recording has what was stored, and answers from it.`,
 		Example: `  pastcone import trace.out
   pastcone import -o orders.rec events-*.ndjson.gz
   producer | pastcone import -
@@ -151,19 +152,26 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 	if sum != nil {
 		fingerprint = recorder.Fingerprint(sum)
 	}
-	if known, is := rec.Known(fingerprint); is && !m.again {
-		if known.Complete {
-			m.say(name, file.Summary{Format: known.Format}, "the recording has it already, as "+known.Name+"; --again imports it all the same")
-			return nil
+	known, brokenOff := rec.Earlier(fingerprint)
+	if known != nil && !m.again {
+		note := "the recording has it already, as " + known.Name
+		if why, is := recorder.Broken(known); is {
+			note = fmt.Sprintf("the recording has what can be read of it already, as %s (%s)", known.Name, why)
 		}
-		return fmt.Errorf("%s: an earlier import of it was broken off after %d events; import it into a new recording, or with --again as a further source", name, known.Events)
+		m.say(name, file.Summary{Format: known.Format}, note+"; --again imports it all the same")
+		return nil
 	}
 	f, err := file.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	in, err := rec.Source(recorder.Spec{Name: sourceName(name), Format: f.Format(), Fingerprint: fingerprint, Finite: name != file.StandardInput})
+	var in *recorder.Input
+	if brokenOff != nil {
+		in, err = rec.GoOn(ctx, *brokenOff)
+	} else {
+		in, err = rec.Source(recorder.Spec{Name: sourceName(name), Format: f.Format(), Fingerprint: fingerprint, Finite: name != file.StandardInput})
+	}
 	if err != nil {
 		return err
 	}
@@ -182,19 +190,32 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 	bar.End()
 	within, cancel := rec.Ending(ctx, importDrain, m.set.Drain.Deadline)
 	defer cancel()
+	if f.Broken(err) && ctx.Err() == nil {
+		in.EndsAt(err) // to read it again would bring no more
+	}
 	closing := in.Close(within, err == nil)
 	a := in.Account()
-	summary.Events, summary.Rejected = int64(a.Stored), int64(a.Rejected) // #nosec G115 -- counts
+	before := uint64(0)
+	if brokenOff != nil {
+		before = brokenOff.Events
+	}
+	summary.Events, summary.Rejected = int64(before+a.Stored), int64(a.Rejected) // #nosec G115 -- counts
 	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%s: interrupted; %d events of it are recorded", name, a.Stored)
+		err = fmt.Errorf("%s: interrupted; %d events of it are recorded", name, summary.Events)
 		if a.InFlight > 0 {
 			err = fmt.Errorf("%w; %d that were read are not stored", err, a.InFlight)
+		}
+		if fingerprint != "" {
+			err = fmt.Errorf("%w; 'pastcone import -o %s %s' goes on with it", err, rec.Dir(), name)
 		}
 	}
 	if err := errors.Join(err, closing); err != nil {
 		return err
 	}
 	note := summary.Note
+	if brokenOff != nil {
+		note = fmt.Sprintf("gone on with: an earlier import had stored %d of them", before)
+	}
 	if a.Shed > 0 {
 		note = fmt.Sprintf("%d events were dropped (%s)", a.Shed, reasons(a.ShedBy))
 	}
@@ -202,7 +223,7 @@ func (m *importing) one(ctx context.Context, rec *recorder.Recorder, name string
 		note = fmt.Sprintf("rejected: %s; see %s", reasons(a.RejectedBy), filepath.Join(rec.Dir(), "rejects.ndjson"))
 	}
 	m.say(name, summary, note)
-	if a.Stored == 0 && a.Accepted > 0 {
+	if summary.Events == 0 && a.Accepted > 0 {
 		return fmt.Errorf("%s: nothing of it could be used", name)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
@@ -32,12 +33,34 @@ type sequencer struct {
 	publish func(context.Context, *wire.Block) error // the store's, but in tests
 	inside  map[wire.SourceID]int                    // events that the correlator holds
 	open    map[wire.SourceID]*begun                 // sources that have begun and not ended
+	replay  *replay                                  // while a source goes through a second time
+}
+
+// begin notes that a source begins. Whoever owns the correlator is told by tellAll, or by the begun itself.
+func (s *sequencer) begin(info store.SourceInfo, finite bool) *begun {
+	b := &begun{finite: finite, marksStarts: slices.Contains(marksStarts, info.Format), comesAgain: finite && info.Fingerprint != ""}
+	s.open[info.ID] = b
+	return b
+}
+
+// tellAll tells a new correlator of the sources that are open.
+func (s *sequencer) tellAll() {
+	for src, b := range s.open {
+		b.tell(s.c, src)
+	}
+}
+
+func (s *sequencer) options(first event.ID) correlate.Options {
+	return correlate.Options{
+		Table: s.r.store.Table(), FirstID: first, Lateness: s.r.o.Lateness, MemoryBytesMax: s.r.o.CorrelatorBytesMax,
+	}
 }
 
 // begun is what the correlator was told of a source: another correlator must hear it again.
 type begun struct {
 	finite      bool
 	marksStarts bool
+	comesAgain  bool                   // if it is left before its end, from its beginning
 	spawned     map[wire.Name]struct{} // nil: unknown
 }
 
@@ -76,7 +99,7 @@ func (s *sequencer) run() {
 				}
 				break
 			}
-			s.guard(nil, func() { s.c.Finish() })
+			s.guard(nil, s.finishAll)
 			return
 		case now := <-tick.C:
 			s.guard(nil, func() {
@@ -85,6 +108,20 @@ func (s *sequencer) run() {
 			})
 		}
 	}
+}
+
+// finishAll ends the sources, but for those that an import has left without time for it: what waits in them is not judged as
+// if no more came, for more will.
+func (s *sequencer) finishAll() {
+	for src, b := range s.open {
+		if b.comesAgain {
+			delete(s.open, src)
+			continue
+		}
+		s.c.End(src)
+	}
+	s.c.Flush()
+	s.endReplay()
 }
 
 func (s *sequencer) work(j job) {
@@ -120,6 +157,7 @@ func (s *sequencer) guard(b *wire.Batch, f func()) {
 			s.r.ledger.Reject(src, n, ReasonCorrelator)
 		}
 		clear(s.inside)
+		s.endReplay()
 		s.start()
 	}()
 	f()
@@ -130,14 +168,9 @@ const restartWait = 10 * time.Second
 
 // start makes a correlator that goes on where the recording ends.
 func (s *sequencer) start() {
-	s.c = correlate.New(correlate.Options{
-		Table: s.r.store.Table(), FirstID: s.r.store.NextID(), Lateness: s.r.o.Lateness,
-		MemoryBytesMax: s.r.o.CorrelatorBytesMax,
-	}, s)
+	s.c = correlate.New(s.options(s.r.store.NextID()), s)
 	s.r.correlator.Store(s.c)
-	for src, b := range s.open {
-		b.tell(s.c, src)
-	}
+	s.tellAll()
 	// The tails are those of what is durable: what is published must be that first, or it would seem lost.
 	if next := s.r.store.NextID(); next > 1 {
 		ctx, cancel := context.WithTimeout(s.ctx, restartWait)
@@ -155,6 +188,14 @@ func (s *sequencer) start() {
 // Emit publishes a block and passes it on to be written. It blocks while the store has no room: that is the
 // back-pressure of a slow or full disk.
 func (s *sequencer) Emit(b *wire.Block) {
+	if p := s.replay; p != nil {
+		known := p.translate(b, s.r.store.NextID())
+		s.inside[p.src] -= known
+		s.r.ledger.Withdraw(p.src, known)
+		if len(b.Rows) == 0 {
+			return
+		}
+	}
 	account := blockAccount{end: b.Base + event.ID(len(b.Rows)), arrived: b.Arrived} // #nosec G115 -- a count
 	for i := range b.Rows {
 		row := &b.Rows[i]
@@ -197,6 +238,12 @@ const (
 // Reject counts an event that the correlator could not place, and keeps it in the rejects file.
 func (s *sequencer) Reject(src wire.SourceID, stream wire.Name, b *wire.Batch, rec *wire.Record, why correlate.Reason) {
 	s.inside[src]--
+	if p := s.replay; p != nil {
+		if _, is := p.passed[place{stream, rec.Seq, false}]; is { // the import before had its place
+			s.r.ledger.Withdraw(src, 1)
+			return
+		}
+	}
 	s.r.ledger.Reject(src, 1, why.String())
 	s.r.keepReject(src, stream, b, rec, why.String())
 }

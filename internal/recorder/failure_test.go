@@ -334,12 +334,12 @@ func TestT5_AFileIsKnownByItsContent(t *testing.T) {
 	sum := Fingerprint([]byte{1, 2, 3})
 	for run := range 2 {
 		r := open(t, dir, Options{})
-		known, is := r.Known(sum)
-		if is != (run == 1) || is && (!known.Complete || known.Events != 1 || known.Name != "file") {
-			t.Errorf("run %d: %v, %+v", run, is, known)
+		known, brokenOff := r.Earlier(sum)
+		if (known != nil) != (run == 1) || brokenOff != nil || known != nil && (!known.Complete || known.Events != 1 || known.Name != "file") {
+			t.Errorf("run %d: %+v, %+v", run, known, brokenOff)
 		}
 		for _, other := range []string{"", Fingerprint([]byte{9})} {
-			if _, is := r.Known(other); is {
+			if known, brokenOff := r.Earlier(other); known != nil || brokenOff != nil {
 				t.Errorf("run %d: %q is known", run, other)
 			}
 		}

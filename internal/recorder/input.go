@@ -24,6 +24,10 @@ type Input struct {
 	info store.SourceInfo
 	base pipeline.Account // of the source in the ledger when this input was opened: what it has had before
 
+	finite bool
+	replay *replay // it goes on where an earlier one was broken off
+	broken string  // why it can not be read any further
+
 	mu       sync.Mutex
 	settled  sync.Cond // signalled when underway gets smaller
 	underway int       // batches that were accepted and have not reached the correlator, or been dropped
@@ -79,7 +83,7 @@ func (in *Input) arrived() {
 // Reject counts one input that could not be used, and keeps it in the recording's rejects file.
 func (in *Input) Reject(why source.Rejected) error {
 	in.r.ledger.AcceptRejected(in.info.ID, 1, ReasonUnreadable)
-	return in.r.rejects.Add(why)
+	return in.r.rejects.Add(in.info.ID, ReasonUnreadable, why)
 }
 
 // Account gives what became of what this input accepted.
@@ -114,8 +118,17 @@ func (in *Input) Spawns(ctx context.Context, streams map[wire.Name]struct{}) err
 	})
 }
 
+// EndsAt says that the source can not be read any further, whoever tries again: what came is all of it. The next Close ends it
+// like one that was read to its end, but for the mark in the manifest.
+func (in *Input) EndsAt(why error) {
+	in.mu.Lock()
+	in.broken = why.Error()
+	in.mu.Unlock()
+}
+
 // Close ends the input. complete says that the source was read to its end; it is kept in the manifest, so that the same
-// file is not imported twice. Close returns when every event of the input is durable, or ctx is over.
+// file is not imported twice. A file that was not read to its end is left, so that Recorder.GoOn can take it up; any other
+// source is ended. Close returns when every event of the input is durable, or ctx is over.
 func (in *Input) Close(ctx context.Context, complete bool) error {
 	in.mu.Lock()
 	if in.closed {
@@ -132,19 +145,41 @@ func (in *Input) Close(ctx context.Context, complete bool) error {
 	for in.underway > 0 && ctx.Err() == nil {
 		in.settled.Wait()
 	}
-	left := in.underway
+	left, broken := in.underway, in.broken
 	in.mu.Unlock()
 	if left > 0 {
 		return fmt.Errorf("source %q: %d batches had not been correlated: %w", in.info.Name, left, ctx.Err())
 	}
-	if err := in.r.endSource(ctx, in.info.ID); err != nil {
+	over := in.r.endSource
+	if !complete && broken == "" && in.finite && in.info.Fingerprint != "" {
+		over = in.r.leaveSource
+	}
+	if err := over(ctx, in.info.ID); err != nil {
 		if n := in.Account().InFlight; n > 0 {
 			err = fmt.Errorf("source %q: %d events are not stored: %w", in.info.Name, n, err)
 		}
 		return err
 	}
+	if in.replay != nil && in.replay.err != nil { // the sequencer is through with it
+		err := fmt.Errorf("source %q can not be gone on with: %w", in.info.Name, in.replay.err)
+		return errors.Join(err, in.r.finishSource(in, false))
+	}
 	if err := in.r.waitSettled(ctx, in.info.ID); err != nil {
 		return fmt.Errorf("source %q: %w", in.info.Name, err)
 	}
+	if broken != "" && !complete {
+		in.info.Detail = marked(in.info.Detail, brokenDetail, broken)
+	}
 	return in.r.finishSource(in, complete)
+}
+
+// marked gives a copy of m with one more entry.
+func marked(m map[string]string, name, value string) map[string]string {
+	grown := map[string]string{name: value}
+	for k, v := range m {
+		if k != name {
+			grown[k] = v
+		}
+	}
+	return grown
 }

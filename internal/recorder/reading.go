@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/pastcone/pastcone/internal/answer"
 	"github.com/pastcone/pastcone/internal/query"
@@ -39,14 +40,14 @@ func (r *Recording) Snapshot() (query.Reader, error) { return r.reader.Fresh() }
 // has.
 func (r *Recording) Listed() answer.Sources { return sourcesOf(r.reader.Sources()) }
 
-// Sources tells of the recording's sources. The events of those that are not complete are counted in the blocks, which is
-// a look at all of them.
+// Sources tells of the recording's sources. What became of those that are not complete is counted in the blocks, which is
+// a look at all of them, and in the rejects file.
 func (r *Recording) Sources() (answer.Sources, error) {
 	snapshot, err := r.Snapshot() // and the sources of that moment
 	if err != nil {
 		return nil, err
 	}
-	infos, _, err := recounted(r.reader.Sources(), snapshot)
+	infos, _, err := recounted(r.reader.Sources(), snapshot, filepath.Join(r.dir, rejectsName))
 	return sourcesOf(infos), errors.Join(err, snapshot.Close())
 }
 

@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,7 +173,7 @@ func Open(dir string, o Options) (r *Recorder, err error) {
 	if r.clean, err = intake.New(intake.Options{Table: w.Table(), RedactKeys: o.RedactKeys, DataBytesMax: o.DataBytesMax}); err != nil {
 		return r, err
 	}
-	r.rejects = source.NewRejectsFile(filepath.Join(dir, "rejects.ndjson"), o.RejectsBytesMax, r.clean.RedactText)
+	r.rejects = source.NewRejectsFile(filepath.Join(dir, rejectsName), o.RejectsBytesMax, r.clean.RedactText)
 	if r.letters, err = pipeline.OpenDeadLetters(filepath.Join(dir, "dead-letters.ndjson"), o.LettersBytesMax); err != nil {
 		return r, err
 	}
@@ -325,7 +324,7 @@ var marksStarts = []string{"probe", "Go execution trace"}
 // begin makes the input of a source that the manifest knows. again says that it may have had events before, in another run
 // or in this one.
 func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, error) {
-	in := &Input{r: r, info: info, base: r.ledger.Account(info.ID)}
+	in := &Input{r: r, info: info, base: r.ledger.Account(info.ID), finite: finite}
 	in.settled.L = &in.mu
 	r.mu.Lock()
 	if r.closed {
@@ -335,9 +334,7 @@ func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, err
 	r.inputs[info.ID] = in
 	r.mu.Unlock()
 	return in, r.sequence(context.Background(), func(c *correlate.Correlator) {
-		b := &begun{finite: finite, marksStarts: slices.Contains(marksStarts, info.Format)}
-		r.seq.open[info.ID] = b
-		b.tell(c, info.ID)
+		r.seq.begin(info, finite).tell(c, info.ID)
 		if !again {
 			return
 		}
@@ -348,19 +345,6 @@ func (r *Recorder) begin(info store.SourceInfo, finite, again bool) (*Input, err
 			return true
 		})
 	})
-}
-
-// Known gives the source of that fingerprint, if the recording has one.
-func (r *Recorder) Known(fingerprint string) (store.SourceInfo, bool) {
-	if fingerprint == "" {
-		return store.SourceInfo{}, false
-	}
-	for _, s := range r.store.Sources() {
-		if s.Fingerprint == fingerprint {
-			return s, true
-		}
-	}
-	return store.SourceInfo{}, false
 }
 
 // sequence has the sequencer do f, behind the batches that it has got, and waits for it.
@@ -389,7 +373,16 @@ func (r *Recorder) endSource(ctx context.Context, src wire.SourceID) error {
 		delete(r.seq.open, src)
 		c.End(src)
 		c.Flush()
+		if r.seq.replay != nil {
+			r.seq.endReplay()
+			r.seq.start()
+		}
 	})
+}
+
+// leaveSource tells the sequencer that a source is left before its end, to be gone on with: see leave.
+func (r *Recorder) leaveSource(ctx context.Context, src wire.SourceID) error {
+	return r.sequence(ctx, func(c *correlate.Correlator) { r.seq.leave(c, src) })
 }
 
 // waitSettled waits until no event of the source is in flight: each is durable, shed or rejected.
@@ -504,7 +497,7 @@ func (r *Recorder) keepReject(src wire.SourceID, stream wire.Name, b *wire.Batch
 	if err := b.EventOf(rec, stream, r.store.Table(), &e); err == nil {
 		raw = event.AppendLine(nil, &e)
 	}
-	if err := r.rejects.Add(source.Rejected{File: name, Raw: raw, Reason: reason}); err != nil {
+	if err := r.rejects.Add(src, reason, source.Rejected{File: name, Raw: raw, Reason: reason}); err != nil {
 		r.log.Error("a reject could not be kept", "error", err)
 	}
 }

@@ -3,21 +3,27 @@ package recorder
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/query"
+	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/store"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
 // The manifest has a source's counts when the source is closed. A process that was killed has closed none: its events are
-// in the blocks, and the manifest knows nothing of them. So the stored events of the sources that are not complete are
-// counted in the blocks. What was rejected before a crash is in the rejects file, and not in the account.
+// in the blocks, what could not be used is in the rejects file, and the manifest knows nothing of them. So for the sources
+// that are not complete, both are counted.
 
-// recounted gives the sources with the stored events of those that are not complete as the blocks have them, and which
-// have changed. A count never gets smaller: retention removes blocks, not what was stored once.
-func recounted(infos []store.SourceInfo, snapshot query.Reader) (all []store.SourceInfo, changed []int, err error) {
+// rejectsName is the file in a recording's folder that keeps what could not be used.
+const rejectsName = "rejects.ndjson"
+
+// recounted gives the sources with the stored events of those that are not complete as the blocks have them, their rejects as the
+// rejects file has them, and which have changed. A count never gets smaller: retention removes blocks, not what was stored once.
+func recounted(infos []store.SourceInfo, snapshot query.Reader, rejects string) (all []store.SourceInfo, changed []int, err error) {
 	found := map[wire.SourceID]uint64{}
 	for _, info := range infos {
 		if !info.Complete {
@@ -44,19 +50,35 @@ func recounted(infos []store.SourceInfo, snapshot query.Reader) (all []store.Sou
 			}
 		}
 	}
+	counts, err := source.CountRejects(rejects)
 	for i := range infos {
-		if n := found[infos[i].ID]; n > infos[i].Events {
-			infos[i].Events = n
+		info := &infos[i]
+		if info.Complete {
+			continue
+		}
+		more := false
+		if n := found[info.ID]; n > info.Events {
+			info.Events, more = n, true
+		}
+		for reason, n := range counts[info.ID] {
+			name := rejectedDetail + reason
+			if before, _ := strconv.ParseUint(info.Detail[name], 10, 64); n > before {
+				info.Detail = marked(info.Detail, name, strconv.FormatUint(n, 10))
+				info.Rejected += n - before
+				more = true
+			}
+		}
+		if more {
 			changed = append(changed, i)
 		}
 	}
-	return infos, changed, nil
+	return infos, changed, err
 }
 
 // recount corrects the manifest after a crash, before anything is accepted.
 func (r *Recorder) recount() error {
 	snapshot := r.store.Snapshot()
-	infos, changed, err := recounted(r.store.Sources(), snapshot)
+	infos, changed, err := recounted(r.store.Sources(), snapshot, filepath.Join(r.dir, rejectsName))
 	if closing := snapshot.Close(); err == nil {
 		err = closing
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/wire"
 )
 
 func rejectsLines(t *testing.T, path string) []map[string]any {
@@ -44,14 +45,14 @@ func TestRejectsFileKeepsWhatPeopleNeed(t *testing.T) {
 		{File: "a.ndjson", Line: 4, Offset: 200, Raw: []byte("\xff\x00"), Reason: "not UTF-8"},
 		{File: "trace", Offset: 7, Raw: []byte(strings.Repeat("ä", 4000)), Reason: "torn"},
 	} {
-		if err := f.Add(r); err != nil {
+		if err := f.Add(3, "unreadable", r); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := errors.Join(f.Close(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Add(source.Rejected{}); !errors.Is(err, source.ErrRejectsClosed) {
+	if err := f.Add(1, "unreadable", source.Rejected{}); !errors.Is(err, source.ErrRejectsClosed) {
 		t.Error(err)
 	}
 	info, err := os.Stat(path)
@@ -62,7 +63,7 @@ func TestRejectsFileKeepsWhatPeopleNeed(t *testing.T) {
 	if len(lines) != 3 {
 		t.Fatal(lines)
 	}
-	if got := fmt.Sprint(lines[0]); got != `map[file:a.ndjson line:3 offset:100 raw:{"password":"[redacted]" reason:not JSON]` {
+	if got := fmt.Sprint(lines[0]); got != `map[counted_as:unreadable file:a.ndjson line:3 offset:100 raw:{"password":"[redacted]" reason:not JSON source:3]` {
 		t.Error(got)
 	}
 	if lines[1]["bytes"] != "/wA=" || lines[1]["raw"] != nil {
@@ -80,7 +81,7 @@ func TestRejectsFileIsBounded(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range n {
 			all.Go(func() {
-				if err := f.Add(source.Rejected{File: "f", Line: i + 1, Reason: "bad", Raw: []byte("x")}); err != nil {
+				if err := f.Add(1, "unreadable", source.Rejected{File: "f", Line: i + 1, Reason: "bad", Raw: []byte("x")}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -114,6 +115,78 @@ func TestRejectsFileIsBounded(t *testing.T) {
 	}
 }
 
+// TestRejectsAreCountedByTheFileAlone counts what was rejected in a file that nobody has closed, within its bound and beyond, and
+// takes one source out of it, as an import does that goes on.
+func TestRejectsAreCountedByTheFileAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rejects.ndjson")
+	want := func(what string, source1, source2, late int) {
+		t.Helper()
+		counts, err := source.CountRejects(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := counts[1]["unreadable"]; n != uint64(source1) {
+			t.Errorf("%s: %d of source 1, not %d", what, n, source1)
+		}
+		if n, l := counts[2]["unreadable"], counts[2]["late"]; n != uint64(source2) || l != uint64(late) {
+			t.Errorf("%s: %d and %d of source 2, not %d and %d", what, n, l, source2, late)
+		}
+	}
+	want("no file", 0, 0, 0)
+	const bytesMax = 4000
+	f := source.NewRejectsFile(path, bytesMax, nil)
+	add := func(src wire.SourceID, as string, n int) {
+		t.Helper()
+		for range n {
+			if err := f.Add(src, as, source.Rejected{File: "f", Reason: "late", Raw: []byte("some input")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := f.Forget(1); err != nil {
+		t.Error("nothing to forget:", err)
+	}
+	add(1, "unreadable", 3)
+	add(2, "unreadable", 2)
+	want("within its bound", 3, 2, 0)
+	add(1, "unreadable", 120)
+	add(2, "late", 11)
+	want("beyond its bound", 123, 2, 11)
+	if info, err := os.Stat(path); err != nil || info.Size() > bytesMax+400 {
+		t.Error(info.Size(), err)
+	}
+
+	// Killed in the middle of a line, and opened again.
+	torn, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = torn.WriteString(`{"source":1,"off`)
+		err = errors.Join(err, torn.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = source.NewRejectsFile(path, bytesMax, nil)
+	add(2, "late", 1)
+	add(2, "other", 1)
+	want("opened again", 123, 2, 12)
+
+	if err := f.Forget(1); err != nil {
+		t.Fatal(err)
+	}
+	want("without source 1", 0, 2, 12)
+	add(1, "unreadable", 4)
+	want("and it rejects again", 4, 2, 12)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Forget(1); !errors.Is(err, source.ErrRejectsClosed) {
+		t.Error(err)
+	}
+	if _, err := source.CountRejects(filepath.Dir(path)); err == nil {
+		t.Error("a folder has counts")
+	}
+}
+
 func TestRejectsFileCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{
@@ -122,7 +195,7 @@ func TestRejectsFileCannotBeWritten(t *testing.T) {
 		"/dev/null":                           "not a regular file",
 	} {
 		f := source.NewRejectsFile(path, 1000, nil)
-		if err := f.Add(source.Rejected{Reason: "bad"}); err == nil || !strings.Contains(err.Error(), want) {
+		if err := f.Add(1, "unreadable", source.Rejected{Reason: "bad"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 		if err := f.Close(); err != nil {
@@ -130,7 +203,7 @@ func TestRejectsFileCannotBeWritten(t *testing.T) {
 		}
 	}
 	full := source.NewRejectsFile("/dev/full", 1000, nil)
-	if err := full.Add(source.Rejected{Reason: "bad"}); err == nil {
+	if err := full.Add(1, "bad", source.Rejected{Reason: "bad"}); err == nil {
 		t.Error("written to a full disk")
 	}
 }

@@ -66,8 +66,29 @@ type Input struct {
 	Compression string // "", "gzip" or "zstd"
 
 	io.Reader
-	raw  *countingReader
-	zstd *zstd.Decoder
+	raw    *countingReader
+	zstd   *zstd.Decoder
+	packed *unpacking
+}
+
+// Damaged says that what was read can not be decompressed any further, though the reader that was given to Open went on
+// well: whoever tries again gets no more. It is safe to call while another goroutine reads.
+func (in *Input) Damaged() bool {
+	return in.packed != nil && in.packed.failed.Load() && !in.raw.failed.Load()
+}
+
+// unpacking notes that a decompressor has failed.
+type unpacking struct {
+	in     io.Reader
+	failed atomic.Bool
+}
+
+func (u *unpacking) Read(p []byte) (int, error) {
+	n, err := u.in.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		u.failed.Store(true)
+	}
+	return n, err
 }
 
 // BytesRead gives how many bytes have been read of the input as it is, compressed or not. It is safe to call while
@@ -82,13 +103,17 @@ func (in *Input) Close() {
 }
 
 type countingReader struct {
-	in io.Reader
-	n  atomic.Int64
+	in     io.Reader
+	n      atomic.Int64
+	failed atomic.Bool
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
 	c.n.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.failed.Store(true)
+	}
 	return n, err
 }
 
@@ -114,6 +139,10 @@ func Open(r io.Reader) (*Input, error) {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
 		in.Compression, in.Reader = "zstd", in.zstd
+	}
+	if in.Compression != "" {
+		in.packed = &unpacking{in: in.Reader}
+		in.Reader = in.packed
 	}
 	inside := in.Reader
 	head, err = peek(inside, format)

@@ -81,6 +81,11 @@ func (f *File) Format() string { return f.input.Format.String() }
 // Size gives the size in bytes, 0 if it is unknown.
 func (f *File) Size() int64 { return f.size }
 
+// Broken says of an error of Read that it lies in the content: to read the file again would bring no more.
+func (f *File) Broken(err error) bool {
+	return errors.Is(err, gotrace.ErrBroken) || err != nil && f.input.Damaged()
+}
+
 // Close closes it.
 func (f *File) Close() error {
 	f.input.Close()
