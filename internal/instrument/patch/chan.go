@@ -34,7 +34,7 @@ var chanArea = Area{
 		{File: "runtime/mgc.go", In: "gcBgMarkStartWorkers", Place: After, Anchor: "ready := make(chan struct{}, 1)", Text: "; pastconeOwn(unsafe.Pointer(&ready))"},
 		{File: "runtime/mgc.go", In: "unique_runtime_registerUniqueMapCleanup", Place: After, Anchor: "uniqueMapCleanup = make(chan struct{}, 1)",
 			Text: "; pastconeOwn(unsafe.Pointer(&uniqueMapCleanup))", Optional: true}, // to Go 1.24
-		{File: "runtime/signal_unix.go", In: "ensureSigM", Place: After, Anchor: "maskUpdatedChan = make(chan struct{})",
+		{File: "runtime/signal_unix.go", In: "ensureSigM", Place: After, Anchor: "enableSigChan = make(chan uint32)",
 			Text: "; pastconeOwn(unsafe.Pointer(&enableSigChan)); pastconeOwn(unsafe.Pointer(&disableSigChan)); pastconeOwn(unsafe.Pointer(&maskUpdatedChan))"},
 
 		// What a timer sent and nobody will receive.
