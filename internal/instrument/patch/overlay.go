@@ -27,6 +27,11 @@ func Areas() []Area {
 		selectArea,
 		procArea,
 		panicArea,
+		syncArea,
+		timerArea,
+		signalArea,
+		httpArea,
+		testingArea,
 	}
 }
 

@@ -175,7 +175,7 @@ func (r *testRing) streams(t testing.TB) map[uint64][]record {
 			if kind == capture.KindValue || kind == capture.KindText {
 				t.Fatalf("a value without an event at word %d of a chunk of P %d", at, uint32(chunk[1]))
 			}
-			if kind == 0 || kind > capture.KindTraceIn {
+			if kind == 0 || kind > capture.KindAcquireUnseen {
 				t.Fatalf("a record of kind %d at word %d", kind, at)
 			}
 			e := record{kind: kind, seq: w[1] >> 8 & 0xffff, stream: w[1] >> 24, ticks: w[0], a: uint32(w[2]), b: uint32(w[2] >> 32), c: w[3]}
@@ -228,12 +228,16 @@ func whole(t testing.TB, streams map[uint64][]record) int {
 	events, bad := 0, 0
 	for stream, s := range streams {
 		events += len(s)
+		next := uint64(1)
 		for i, e := range s {
-			if e.seq != uint64(i+1) {
+			if e.seq != next {
 				if bad++; bad < 10 {
-					t.Errorf("stream %d: event %d of kind %d is at place %d of %d", stream, e.seq, e.kind, i+1, len(s))
+					t.Errorf("stream %d: event %d of kind %d is at place %d of %d, where %d should be", stream, e.seq, e.kind, i+1, len(s), next)
 				}
 				break
+			}
+			if next++; e.kind == capture.KindAcquireRange {
+				next += e.c&(1<<24-1) - 1 // an event for each of the releases
 			}
 		}
 	}
