@@ -85,6 +85,9 @@ var mutations = []mutation{
 	{"loss: a cause that is not found makes the parent inferred", "judge.go", "v.conf, v.foundsBy = max(v.conf, event.Inferred), event.Gap", "v.foundsBy = event.Gap"},
 	{"loss: first in, first out is not exact after a gap", "queue.go", "	if s.has(gapped) {\n		q.tainted = true\n", "	if s.has(gapped) {\n		q.tainted = false\n"},
 	{"confidence: the weakest on the way to the founder", "emit.go", "p.bits&bitBackground, p.founder\n		i.corrConf = max(p.corrConf, v.conf, v.foundsBy)", "p.bits&bitBackground, p.founder\n		i.corrConf = max(v.conf, v.foundsBy)"},
+	{"loss: what is forgotten with a queue is counted", "queues.go", "		t.leave(q)\n", ""},
+	{"loss: a lock that is forgotten had been taken", "queues.go", "acquired: q.acquires > 0, ", ""},
+	{"loss: what comes for a gap of a stream that is over is too late", "memory.go", "c.refuse(src, name, b, r, c.ended.before(was, r.Seq))", "c.refuse(src, name, b, r, Duplicate)"},
 
 	// Order.
 	{"order: a stream waits up to the allowed lateness", "order.go", "		mark = c.high - c.lateness\n", "		mark = c.high\n"},

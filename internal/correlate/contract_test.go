@@ -368,6 +368,56 @@ func TestAStreamThatExitedIsForgottenAndItsDuplicatesAreNot(t *testing.T) {
 	}
 }
 
+// What comes for a gap of a stream that is over, or that was put away and goes on, is too late; what came before is a
+// duplicate.
+func TestTooLateForAStreamThatIsOver(t *testing.T) {
+	for _, goesOn := range []bool{false, true} {
+		r := newRig(t, Options{})
+		r.Open(1, false)
+		r.add(1, 0, "w#1 start - at=0", "w#2 log x at=1", "w#5 log x at=2", "w#6 exit - at=3")
+		r.add(1, 0, "x#1 start - at=10000")
+		r.add(1, 0, "x#2 log - at=20000")
+		if n := r.Correlator.Stats().Streams; n != 1 {
+			t.Fatalf("%d streams are known, w should be over", n)
+		}
+		if goesOn {
+			r.add(1, 0, "w#7 log x at=20000")
+			r.add(1, 0, "x#3 log - at=30000")
+		}
+		r.add(1, 0, "w#3 log x at=2", "w#2 log x at=1", "w#4 log x at=2", "w#5 log x at=2")
+		if r.k.reasons[TooLate] != 2 || r.k.reasons[Duplicate] != 2 {
+			t.Errorf("goes on %v: %v", goesOn, r.k.rejected)
+		}
+		r.Finish()
+	}
+}
+
+// Of streams that are over with very many gaps the places are not kept: nobody knows then what was there, and none is
+// called a duplicate.
+func TestGapsOfStreamsThatAreOverAreBounded(t *testing.T) {
+	l := newLoad(t, Options{Lateness: 10, MemoryBytesMax: 1 << 20})
+	for i := range 400 {
+		s := l.name(fmt.Sprint("g", i))
+		for k := range 40 {
+			l.put(s, wire.Record{Seq: uint64(2*k + 2), Kind: event.KindLog})
+		}
+		l.put(s, wire.Record{Seq: 82, Kind: event.KindExit})
+		l.clock += 100
+	}
+	main := l.name("main")
+	l.put(main, wire.Record{Seq: 1, Kind: event.KindStart})
+	l.pass()
+	for i := range 400 {
+		l.put(l.name(fmt.Sprint("g", i)), wire.Record{Seq: 3, Kind: event.KindLog, Time: l.clock})
+	}
+	l.pass()
+	s := l.Stats()
+	if s.TooLate == 0 || s.Ended == 0 || s.Duplicates != 0 || s.TooLate+s.Ended != 400 || s.MemoryBytes > 1<<20 {
+		t.Errorf("%+v", s)
+	}
+}
+
+
 func TestGapsOfManyPlacesAreRemembered(t *testing.T) {
 	r := newRig(t, Options{})
 	r.add(1, 0, "m#1 call f at=0")

@@ -55,7 +55,8 @@
 //
 // A finite source can have more to meet in order than fits until it ends. If its events have come in the order of time so far,
 // but for the lateness, what is behind is then decided early, as of a live source, and inferred. What must be forgotten all the same
-// is counted in its place: as many receives are gaps, and none gets what is another's.
+// is counted in its place: as many receives are gaps, and none gets what is another's. So it is with whole queues, when there are too
+// many keys; and when there are too many to count even that, everybody who meets in order at a key that was forgotten finds a gap.
 //
 // Any first event may turn out to be spawned, also one that is no start: so it waits for a spawn, and a stream that nobody
 // spawned begins late by the lateness. [Correlator.MarksStarts] spares sources that always mark starts that wait, and [Correlator.Spawns] those whose spawns are all
@@ -84,8 +85,9 @@
 //     is open inside.
 //   - Calls beyond Options.DepthMax are emitted, but not tracked: what happens inside them is inferred, and they are counted.
 //   - An event that comes again is a duplicate; one whose place was declared a gap is too late. Of the last 64 gaps of a stream
-//     the places are known; what comes for an older one counts as a duplicate. Streams that are over are known by their last seq, and,
-//     when there are too many, only by name: then every event of theirs is rejected as one of a stream that was over.
+//     the places are known, also when it is over or was put away; what comes for an older one counts as a duplicate. Streams that are
+//     over are known by their last seq, and, when there are too many, only by name: then every event of theirs is rejected as one
+//     of a stream that was over. So is what comes for a stream that was over if the places of its gaps are known no more.
 //   - Late edges are given whenever the cause comes while its end still knows that it owes them. They are not checked for circles: in
 //     a program that really ran there are none.
 package correlate

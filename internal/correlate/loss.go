@@ -144,6 +144,6 @@ func (s *stream) before(seq uint64) Reason {
 func (c *Correlator) Resume(t wire.Tail) {
 	src := c.open(t.Source)
 	if c.streamOf.find(src.index, t.Stream) == 0 {
-		c.ended.add(endedStream{t.Stream, src.index, t.Seq, t.Exited})
+		c.ended.add(endedStream{name: t.Stream, src: src.index, seq: t.Seq, exited: t.Exited})
 	}
 }

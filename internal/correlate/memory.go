@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"math"
-	"slices"
 	"unsafe"
 
 	"github.com/pastcone/pastcone/event"
@@ -19,7 +18,10 @@ const (
 	streamSize         = int64(unsafe.Sizeof(stream{}))
 	stretchSize        = int64(unsafe.Sizeof(stretch{}))
 	recordSize         = int64(unsafe.Sizeof(wire.Record{}))
+	streamSlotsSize    = 3 * int64(unsafe.Sizeof(streamSlot{})) // of the table, a stream, about
+	runSize            = int64(unsafe.Sizeof(wire.Run{}))
 	endedSize          = int64(unsafe.Sizeof(endedKey{}) + unsafe.Sizeof(endedValue{}))
+	gapHeldSize        = 2*(int64(unsafe.Sizeof(endedKey{}))+24) + 16 // each may be the only one of its stream
 	batchOverheadBytes = 256
 	slabStreams        = 1024
 	exitsMax           = 1024 // streams that are kept for a while after their exit
@@ -96,7 +98,7 @@ func (c *Correlator) stream(src *source, name wire.Name, b *wire.Batch, r *wire.
 	}
 	was, known := c.ended.find(src.index, name)
 	if known && r.Seq <= was.seq {
-		c.refuse(src, name, b, r, Duplicate)
+		c.refuse(src, name, b, r, c.ended.before(was, r.Seq))
 		return nil
 	}
 	if !known && c.ended.forgot(src.index, name) {
@@ -105,8 +107,12 @@ func (c *Correlator) stream(src *source, name wire.Name, b *wire.Batch, r *wire.
 	}
 	s := c.newStream(src, name)
 	if known {
-		c.ended.remove(src.index, name)
 		s.next = was.seq + 1
+		if gaps := c.ended.gaps[endedKey{name, src.index}]; len(gaps) > 0 {
+			s.odd().gaps = append(s.odd().gaps[:0], gaps...)
+			c.weigh(s)
+		}
+		c.ended.remove(src.index, name)
 	}
 	return s
 }
@@ -144,7 +150,10 @@ func (c *Correlator) newStream(src *source, name wire.Name) *stream {
 func (c *Correlator) freeStream(src *source, s *stream) {
 	c.streamOf.remove(src.index, s.name)
 	if !src.over {
-		c.ended.add(endedStream{s.name, src.index, s.next - 1, s.has(exited)})
+		c.ended.add(endedStream{name: s.name, src: src.index, seq: s.next - 1, exited: s.has(exited)})
+		if s.rare != nil && len(s.rare.gaps) > 0 {
+			c.ended.note(endedKey{s.name, src.index}, s.rare.gaps)
+		}
 	}
 	if s.more != 0 {
 		c.at(s.more).prev = s.prev
@@ -154,7 +163,7 @@ func (c *Correlator) freeStream(src *source, s *stream) {
 	} else {
 		src.first = s.more
 	}
-	if c.weigh(s); s.bytes > bytesKept {
+	if c.weigh(s); s.bytes > bytesKept || c.stateBytes > c.o.MemoryBytesMax/(2*stateShare) {
 		s.frames, s.taken, s.rare = nil, nil, nil
 		c.weigh(s)
 	} else if x := s.rare; x != nil {
@@ -238,11 +247,11 @@ func (c *Correlator) decideEarly() {
 // keepWithin ends waits, and puts idle streams away, until what is held is within the bound.
 func (c *Correlator) keepWithin() {
 	c.decideEarly()
-	if c.memoryBytes() <= c.o.MemoryBytesMax {
+	if c.memoryBytes() <= c.o.MemoryBytesMax && !c.tooManyStreams() {
 		return
 	}
 	c.evicting = true
-	for c.heldBytes > 0 && c.memoryBytes() > c.o.MemoryBytesMax {
+	for c.heldBytes > 0 && (c.memoryBytes() > c.o.MemoryBytesMax || c.tooManyStreams()) {
 		var first *stream
 		for _, src := range c.active {
 			if len(src.waits) == 0 {
@@ -258,6 +267,9 @@ func (c *Correlator) keepWithin() {
 		c.stats.Evicted++
 		c.waited(first)
 		c.settle()
+		if c.tooManyStreams() && first.resting() {
+			c.freeStream(c.sources[first.src], first)
+		}
 	}
 	c.evicting = false
 	// Streams are put away only when their number is what costs: a quarter of the bound is theirs. The memory of
@@ -269,6 +281,16 @@ func (c *Correlator) keepWithin() {
 	}
 }
 
+// tooManyStreams says that streams, also those that wait, take more than half of the bound: their memory is not given back.
+func (c *Correlator) tooManyStreams() bool {
+	return int64(c.stats.Streams)*(streamSize+streamSlotsSize) > c.o.MemoryBytesMax/2
+}
+
+// resting says that nothing of a stream waits.
+func (s *stream) resting() bool {
+	return s.has(live) && s.waiting == 0 && s.wait.kind == waitNone && !s.has(ready)
+}
+
 // putAway forgets the stream that has done nothing for longest, about: a hand goes round, and takes the first
 // that did nothing since it came by last. Should the stream go on, that is a gap that has lost nothing.
 func (c *Correlator) putAway() bool {
@@ -278,7 +300,7 @@ func (c *Correlator) putAway() bool {
 			c.hand = 0
 		}
 		s := c.at(c.hand)
-		if !s.has(live) || s.waiting != 0 || s.wait.kind != waitNone || s.has(ready) {
+		if !s.resting() {
 			continue
 		}
 		if s.recent != 0 {
@@ -290,148 +312,4 @@ func (c *Correlator) putAway() bool {
 		return true
 	}
 	return false
-}
-
-// ended is the streams that are known no more, but for their last seq: so that a late duplicate is not taken
-// for a new stream. The latest of them are in a table; what does not fit is only a set of names, as stretches
-// of consecutive ones: "g1" to "g1000000" are one.
-type ended struct {
-	young, old map[endedKey]endedValue
-	slotsMax   int
-	over       map[uint32]*nameSet // by source
-	forgotten  uint64
-}
-
-type endedStream struct {
-	name   wire.Name
-	src    uint32
-	seq    uint64
-	exited bool
-}
-
-type endedKey struct {
-	name wire.Name
-	src  uint32
-}
-
-type endedValue struct {
-	seq    uint64
-	exited bool
-}
-
-func newEnded(bytesMax int64) ended {
-	return ended{
-		young: map[endedKey]endedValue{}, old: map[endedKey]endedValue{},
-		slotsMax: int(max(256, bytesMax/(2*2*endedSize))), over: map[uint32]*nameSet{},
-	}
-}
-
-func (t *ended) add(s endedStream) {
-	if len(t.young) >= t.slotsMax {
-		t.turn()
-	}
-	t.young[endedKey{s.name, s.src}] = endedValue{s.seq, s.exited}
-}
-
-// turn forgets the old generation, but for the names. Streams that have not exited are kept as long as they are
-// not too many.
-func (t *ended) turn() {
-	t.old, t.young = t.young, t.old
-	names := map[uint32][]wire.Name{}
-	kept := 0
-	for k, v := range t.young {
-		if !v.exited && kept < t.slotsMax/2 {
-			kept++
-			continue
-		}
-		names[k.src] = append(names[k.src], k.name)
-		delete(t.young, k)
-	}
-	for src, list := range names {
-		if t.over[src] == nil {
-			t.over[src] = &nameSet{}
-		}
-		slices.Sort(list)
-		t.forgotten += t.over[src].add(list)
-	}
-}
-
-func (t *ended) find(src uint32, name wire.Name) (endedStream, bool) {
-	k := endedKey{name, src}
-	v, ok := t.young[k]
-	if !ok {
-		v, ok = t.old[k]
-	}
-	return endedStream{name, src, v.seq, v.exited}, ok
-}
-
-func (t *ended) remove(src uint32, name wire.Name) {
-	delete(t.young, endedKey{name, src})
-	delete(t.old, endedKey{name, src})
-}
-
-// forgot says whether a stream is over of which only the name is known.
-func (t *ended) forgot(src uint32, name wire.Name) bool {
-	return len(t.over) > 0 && t.over[src] != nil && t.over[src].has(name)
-}
-
-func (t *ended) bytes() int64 {
-	n := int64(len(t.young)+len(t.old)) * 2 * endedSize
-	for _, s := range t.over {
-		n += int64(cap(s.all)) * 16
-	}
-	return n
-}
-
-// nameSet is a set of names as stretches, in order.
-type nameSet struct {
-	all  []nameRange
-	lost bool // it had to forget some
-}
-
-type nameRange struct{ low, high wire.Name } // inclusive
-
-const nameRangesMax = 1 << 15
-
-func (s *nameSet) has(n wire.Name) bool {
-	_, is := slices.BinarySearchFunc(s.all, n, func(r nameRange, n wire.Name) int {
-		switch {
-		case r.high < n:
-			return -1
-		case r.low > n:
-			return 1
-		}
-		return 0
-	})
-	return is
-}
-
-// add adds sorted names, and gives how many stretches it had to forget: those of the names that are known for
-// longest.
-func (s *nameSet) add(names []wire.Name) (forgotten uint64) {
-	merged := make([]nameRange, 0, len(s.all)+16)
-	put := func(r nameRange) {
-		if n := len(merged); n > 0 && r.low <= merged[n-1].high+1 {
-			merged[n-1].high = max(merged[n-1].high, r.high)
-			return
-		}
-		merged = append(merged, r)
-	}
-	i := 0
-	for _, n := range names {
-		for i < len(s.all) && s.all[i].low <= n {
-			put(s.all[i])
-			i++
-		}
-		put(nameRange{n, n})
-	}
-	for ; i < len(s.all); i++ {
-		put(s.all[i])
-	}
-	if over := len(merged) - nameRangesMax; over > 0 {
-		forgotten, s.lost = uint64(over), true // #nosec G115 -- positive
-		merged = append(merged[:0], merged[over:]...)
-	}
-	s.all = merged
-	return forgotten
 }

@@ -53,7 +53,7 @@ func (h *holding) hold() uint32 {
 		h.index = uint32(len(c.batches)) // #nosec G115 -- bounded by memory
 		c.batches = append(c.batches, held{})
 	}
-	size := int64(cap(h.b.Records))*recordSize + int64(cap(h.b.Arena)) + batchOverheadBytes
+	size := int64(cap(h.b.Records))*recordSize + int64(cap(h.b.Runs))*runSize + int64(cap(h.b.Arena)) + batchOverheadBytes
 	c.heldBytes += size
 	c.batches[h.index] = held{Batch: h.b, left: 1, bytes: size}
 	return h.index

@@ -156,3 +156,80 @@ func TestRoomIsMadeInAFewSteps(t *testing.T) {
 		t.Errorf("%d offers looked at for 5000 sends, %d for 50000", few, many)
 	}
 }
+
+// What is forgotten with a whole queue shifts nothing either: of more keys than queues are kept for, as many receives find
+// nothing as sends were forgotten, if that many are still known, and else all of that key. Keys of which nothing was
+// forgotten are not in doubt.
+func TestAQueueThatIsForgottenShiftsNothing(t *testing.T) {
+	for _, c := range []struct {
+		story string
+		keys  int64 // before the queues of the first ones are asked again
+		right bool  // these are counted still
+	}{{"counted", 250, true}, {"not counted any more", 3000, false}} {
+		for _, finite := range []bool{true, false} {
+			j := newJobs(t, finite, 1000)
+			const asked = 40
+			at := int64(0)
+			for range 3 { // three jobs wait in each
+				for k := range asked {
+					at += 10
+					j.did("main", event.KindSend, fmt.Sprint("k", k), at)
+				}
+			}
+			for k := range c.keys {
+				at += 10
+				j.did("main", event.KindSend, fmt.Sprint("other", k), at)
+			}
+			at += 100_000
+			last := map[int]int64{}
+			for k := range asked {
+				at += 10
+				j.did("main", event.KindSend, fmt.Sprint("k", k), at)
+				last[k] = at
+			}
+			at += 10
+			j.did("main", event.KindSend, "fresh", at)
+			begin := at
+			for range 4 {
+				for k := range asked {
+					at += 10
+					j.did("w", event.KindReceive, fmt.Sprint("k", k), at)
+				}
+			}
+			j.did("w", event.KindReceive, "fresh", begin+100_000)
+			j.did("main", event.KindLog, "", begin+1_000_000)
+			if fresh := j.count("fresh", func(int64) int64 { return begin }); fresh.right != 1 {
+				t.Errorf("%s, finite %v: %+v of a key that nobody forgot", c.story, finite, fresh)
+			}
+			for k := range asked {
+				m := j.count(fmt.Sprint("k", k), func(receive int64) int64 {
+					if receive > begin+3*asked*10 {
+						return last[k]
+					}
+					return -1
+				})
+				if m.wrong != 0 || m.exact != 0 || c.right && (m.gap != 3 || m.right != 1) || m.gap+m.right != 4 {
+					t.Errorf("%s, finite %v: k%d: %+v, should be three gaps and then the last send", c.story, finite, k, m)
+				}
+			}
+		}
+	}
+}
+
+// The same for locks: the next acquire of one whose releases have been forgotten did not come first.
+func TestALockThatIsForgottenWasTakenBefore(t *testing.T) {
+	for _, others := range []int{250, 3000} {
+		j := newJobs(t, false, 1000)
+		j.did("a", event.KindAcquire, "l", 10)
+		j.did("a", event.KindRelease, "l", 20)
+		for k := range others {
+			j.did("b", event.KindAcquire, fmt.Sprint("other", k), int64(5000+k*10))
+			j.did("b", event.KindRelease, fmt.Sprint("other", k), int64(5001+k*10))
+		}
+		j.did("c", event.KindAcquire, "l", 1_000_000)
+		j.did("a", event.KindLog, "", 2_000_000)
+		if m := j.count("l", func(int64) int64 { return 20 }); m.wrong != 0 || m.gap != 1 {
+			t.Errorf("%d others: %+v", others, m)
+		}
+	}
+}

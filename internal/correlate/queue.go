@@ -86,120 +86,6 @@ func (p *party) join(name wire.Name) {
 	}
 }
 
-const (
-	queuesMax      = 1 << 16 // in a generation
-	queuesSpare    = 64
-	queueSizeBytes = 256
-	offerSizeBytes = 80
-)
-
-// queues is all queues, in two generations like the ends.
-type queues struct {
-	young, old map[queueKey]*queue
-	spare      []*queue // to be used again
-	offers     int      // in all queues
-	offersMax  int
-	looked     uint64 // offers that were looked at to make room
-	lastLost   int    // offers forgotten since it was looked for the longest queue
-	max        int    // queues in a generation
-	forgotten  uint64
-	doubt      map[uint32]bool // sources of which a queue was forgotten that mattered
-}
-
-func newQueues(bytesMax int64) queues {
-	return queues{
-		young: map[queueKey]*queue{}, old: map[queueKey]*queue{}, doubt: map[uint32]bool{},
-		max:       int(min(queuesMax, max(64, bytesMax/(4*queueSizeBytes)))),
-		offersMax: int(max(64, bytesMax/(2*offerSizeBytes))),
-	}
-}
-
-// find gives a queue, nil if there is none.
-func (t *queues) find(k queueKey) *queue {
-	if q := t.young[k]; q != nil {
-		return q
-	}
-	q := t.old[k]
-	if q != nil {
-		delete(t.old, k)
-		t.young[k] = q
-	}
-	return q
-}
-
-// of gives a queue, a new one if need be.
-func (t *queues) of(k queueKey) *queue {
-	q := t.find(k)
-	if q != nil {
-		return q
-	}
-	if len(t.young) >= t.max {
-		t.turn()
-	}
-	if n := len(t.spare); n > 0 {
-		q, t.spare = t.spare[n-1], t.spare[:n-1]
-		*q = queue{all: q.all, offers: q.all[:0]}
-	} else {
-		q = &queue{}
-	}
-	q.queueKey, q.tainted = k, t.doubt[k.source]
-	t.young[k] = q
-	return q
-}
-
-// turn forgets the old generation, except for what streams wait for.
-func (t *queues) turn() {
-	old := t.old
-	t.old, t.young = t.young, map[queueKey]*queue{}
-	for k, q := range old {
-		if q.waiters != 0 || q.needed() {
-			t.young[k] = q
-			continue
-		}
-		t.forgotten += uint64(len(q.offers))
-		if len(q.offers) > 0 || q.tainted || q.lock {
-			t.doubt[k.source] = true
-		}
-		t.offers -= len(q.offers)
-	}
-}
-
-// needed says whether something in the queue is reserved or promised.
-func (q *queue) needed() bool {
-	for i := range q.offers {
-		if o := &q.offers[i]; o.reserved != 0 || o.holder != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// tidy drops a queue of messages that says nothing: what comes later does not depend on it.
-func (t *queues) tidy(q *queue) {
-	if !q.lock && len(q.offers) == 0 && q.waiters == 0 && !q.tainted && t.find(q.queueKey) == q {
-		delete(t.young, q.queueKey)
-		if len(t.spare) < queuesSpare && cap(q.all) <= 64 {
-			t.spare = append(t.spare, q)
-		}
-	}
-}
-
-func (t *queues) forgetSource(s *source) {
-	for _, m := range []map[queueKey]*queue{t.young, t.old} {
-		for k, q := range m {
-			if k.source == s.index {
-				t.offers -= len(q.offers)
-				delete(m, k)
-			}
-		}
-	}
-	delete(t.doubt, s.index)
-}
-
-func (t *queues) bytes() int64 {
-	return int64(len(t.young)+len(t.old))*queueSizeBytes + int64(t.offers)*offerSizeBytes
-}
-
 // search gives where an offer is, or would be.
 func (c *Correlator) search(q *queue, time int64, name wire.Name, seq uint64) (at int, is bool) {
 	at = sort.Search(len(q.offers), func(i int) bool {
@@ -275,7 +161,7 @@ func (c *Correlator) offer(q *queue, s *stream, r *wire.Record, i *info) {
 }
 
 func (t *queues) insert(q *queue, at int, o *offer) {
-	q.room()
+	t.room(q)
 	q.offers = append(q.offers, offer{})
 	copy(q.offers[at+1:], q.offers[at:])
 	q.offers[at] = *o
@@ -383,13 +269,20 @@ func (c *Correlator) withdraw(q *queue, s *stream, r *wire.Record) {
 }
 
 // room makes room for one more offer, where there is most: in front of them or behind.
-func (q *queue) room() {
-	if len(q.offers) < cap(q.offers) {
-		return
+func (t *queues) room(q *queue) {
+	if len(q.offers) == cap(q.offers) {
+		if n := cap(q.all); 2*len(q.offers) > n || n == 0 {
+			t.resize(q, max(offersLeast, 2*len(q.offers)))
+		} else {
+			q.offers = q.all[:copy(q.all, q.offers)]
+		}
 	}
-	if 2*len(q.offers) > cap(q.all) || cap(q.all) == 0 {
-		q.all = make([]offer, max(8, 2*len(q.offers)))
-	}
+}
+
+// resize gives a queue memory for so many offers.
+func (t *queues) resize(q *queue, n int) {
+	t.arrays += n - cap(q.all)
+	q.all = make([]offer, n)
 	q.offers = q.all[:copy(q.all, q.offers)]
 }
 
@@ -401,6 +294,10 @@ func (q *queue) take(c *Correlator, i int) (o offer) {
 		q.offers = append(q.offers[:i], q.offers[i+1:]...)
 	}
 	c.queues.offers--
+	// Memory for more is kept for those to come, unless it is dear.
+	if n := cap(q.all); c.queues.arrays > c.queues.offersMax && n > offersKept && 8*len(q.offers) < n {
+		c.queues.resize(q, n/2)
+	}
 	return o
 }
 
@@ -621,7 +518,7 @@ func (c *Correlator) usesOrdinals(src *source, r *wire.Record) {
 			}
 		}
 		c.queues.offers -= len(q.offers)
-		q.offers = nil
+		c.queues.resize(q, 0)
 		c.wakeAll(&q.waiters)
 	}
 }
