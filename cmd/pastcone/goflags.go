@@ -15,13 +15,13 @@ var goBooleans = map[string]bool{
 }
 
 // splitArguments tells our flags, which have two dashes (or are short ones of ours), from those of the go command, which
-// have one, and gives both their values. What is behind "--" is the program's; has says whether there was one.
-func splitArguments(flags *pflag.FlagSet, args []string) (ours, theirs, names, programs []string, has bool) {
+// have one, and gives both their values. What is behind "--", or go test's -args, is the program's.
+func splitArguments(flags *pflag.FlagSet, args []string) (ours, theirs, names, programs []string) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		switch {
-		case arg == "--":
-			return ours, theirs, names, args[i+1:], true
+		case arg == "--" || arg == "-args":
+			return ours, theirs, names, args[i+1:]
 		case strings.HasPrefix(arg, "--"), isShort(flags, arg):
 			ours = append(ours, arg)
 			if name, _, valued := strings.Cut(strings.TrimLeft(arg, "-"), "="); !valued && i+1 < len(args) && takesValue(flags, name, len(arg) == 2) {
@@ -38,7 +38,7 @@ func splitArguments(flags *pflag.FlagSet, args []string) (ours, theirs, names, p
 			names = append(names, arg)
 		}
 	}
-	return ours, theirs, names, nil, false
+	return ours, theirs, names, nil
 }
 
 func isShort(flags *pflag.FlagSet, arg string) bool {

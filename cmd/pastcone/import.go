@@ -308,11 +308,40 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	note := "durable at " + m.to
-	if n := sender.Stats().Rejected; n > 0 {
+	outcome, told := sender.Outcome()
+	if told { // what the server has, not what was sent
+		again, useless := uint64(0), map[string]uint64{}
+		for reason, n := range outcome.Reasons {
+			if name, _, _ := strings.Cut(reason, ":"); name == duplicate {
+				again += n
+			} else {
+				useless[reason] = n
+			}
+		}
+		note += came(again)
+		if len(useless) > 0 {
+			note += "; the server did not take: " + reasons(useless)
+		}
+		unread := summary.Rejected
+		summary.Events, summary.Rejected = int64(outcome.Stored), unread+int64(outcome.Rejected-min(again, outcome.Rejected)) // #nosec G115 -- counts
+	} else if n := sender.Stats().Rejected; n > 0 { // an older server
 		note += fmt.Sprintf("; %d events the server could not use, or had already", n)
 	}
 	m.say(f.Name(), summary, note)
+	if told && outcome.Stored == 0 && outcome.Rejected > 0 {
+		return fmt.Errorf("%s: nothing of it could be used", f.Name())
+	}
 	return nil
+}
+
+// duplicate is the reason, up to its colon, of an event that the recording has already.
+const duplicate = "duplicate"
+
+func came(again uint64) string {
+	if again == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d came again, and are stored once", again)
 }
 
 // reportMax is how many rejected lines are shown; all are in the rejects file.

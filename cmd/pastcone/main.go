@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/pastcone/pastcone/internal/launch"
 	"github.com/pastcone/pastcone/internal/render"
 )
 
@@ -50,6 +51,14 @@ func (s *screen) warnings() *slog.Logger {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	carried, err := launch.OpenPayload()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pastcone:", err)
+		os.Exit(statusNoAnswer)
+	}
+	if carried != nil {
+		os.Exit(runCarried(context.WithoutCancel(ctx), carried, os.Args[1:])) // signals are the program's
+	}
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -85,6 +94,7 @@ which event caused which, keeps it durably, and answers: why did this happen, wh
 waiting for?
 
   pastcone run ./cmd/app              build a Go program as it is, run it, and record what it does
+  pastcone test ./...                 the same for tests
   pastcone demo                       record a real service under load, and explain why one of its requests failed
   pastcone import trace.out           a Go execution trace, or event lines (told apart by content)
   pastcone why                        explain the last error of the newest recording made here
@@ -131,7 +141,7 @@ func newRoot(s *screen, out, errs *os.File) *cobra.Command {
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "answer in JSON, one object a line, with stable names")
 	root.PersistentFlags().StringVar(&colour, "color", "auto", "colour the answer: auto, always or never")
 	root.AddCommand(
-		newRun(s), newImport(s), newServe(s), newDemo(s),
+		newRun(s), newTest(s), newBuild(s), newRecordBinary(s), newImport(s), newServe(s), newDemo(s),
 		newWhy(s), newFuture(s), newRelate(s), newFind(s), newShow(s),
 		newStats(s), newVerify(s), newExport(s),
 	)

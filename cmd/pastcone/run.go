@@ -130,6 +130,15 @@ func (t *teller) clear() {
 	}
 }
 
+// ask says how to ask, with a command that is ready to be pasted.
+func (t *teller) ask(errs uint64, dir string) {
+	if errs > 0 {
+		t.Say(fmt.Sprintf("errors and panics: %s; the last one: pastcone why %s", render.Count(errs), dir))
+		return
+	}
+	t.Say("no errors; ask: pastcone find '{ kind = call } | count() by (func)' " + dir)
+}
+
 func newRun(s *screen) *cobra.Command {
 	r := &recording{s: s}
 	c := &cobra.Command{
@@ -144,7 +153,7 @@ Flags of ours have two dashes, those of go build one. The first time, Go's stand
   pastcone run --on-full overwrite ./cmd/app        keep the newest, write it out at the end`,
 		DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			ours, goFlags, names, programs, _ := splitArguments(c.Flags(), args)
+			ours, goFlags, names, programs := splitArguments(c.Flags(), args)
 			if done, err := parseOurs(c, ours); done || err != nil {
 				return err
 			}
@@ -264,10 +273,8 @@ func (r *recording) summarise(ctx context.Context, tell *teller, rec *recorder.R
 	if a.Rejected > 0 {
 		tell.Say(fmt.Sprintf("rejected: %s; see %s", reasons(a.RejectedBy), filepath.Join(dir, "rejects.ndjson")))
 	}
-	if n, err := countErrors(ctx, rec); err == nil && n > 0 {
-		tell.Say(fmt.Sprintf("%s errors and panics were seen; the last one: pastcone why", render.Count(n)))
-	} else {
-		tell.Say("ask: pastcone why, or pastcone find '{ kind = call } | count() by (func)'")
+	if n, err := countErrors(ctx, rec); err == nil {
+		tell.ask(n, dir)
 	}
 }
 

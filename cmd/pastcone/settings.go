@@ -14,6 +14,7 @@ import (
 // notSettings are variables that begin as settings do and are none.
 var notSettings = []string{
 	"PASTCONE_COVERDIR", // where whole-program tests leave their counters
+	recordTo,            // of a binary of "pastcone build"
 	capture.EnvRing,     // where this program is recorded itself
 }
 
