@@ -62,6 +62,7 @@ const (
 	chunkEntryBytes  = 12
 	blockHeaderMax   = blockFixedBytes + chunkEntryBytes*(chunkEnd-1) + 4
 	blockDurableAt   = 24 // offset of the field durable, which is set when the block is written
+	blockTextsAt     = 64 // offset of the field texts, and behind it places
 	blockAlignment   = 8
 	blockHeaderBytes = blockFixedBytes + 4 // the shortest header
 )

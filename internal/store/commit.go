@@ -147,14 +147,14 @@ func (w *Writer) commitSome(group []*headBlock) (n int, err error) {
 	if err := w.strings.commit(w); err != nil {
 		return 0, err
 	}
-	if w.liveFile == nil || w.liveBad || !w.fits(w.liveOff, w.liveLate, group[0]) {
+	if w.liveFile == nil || w.liveBad || !w.fits(w.liveOff, w.liveLate, w.liveBlocks, group[0]) {
 		if err := w.rotate(); err != nil {
 			return 0, err
 		}
 	}
 	off, late, arrived := w.liveOff, w.liveLate, w.liveArrived
 	var entries []*blockEntry
-	for n < len(group) && (n == 0 || w.fits(off, late, group[n])) {
+	for n < len(group) && (n == 0 || w.fits(off, late, w.liveBlocks+n, group[n])) {
 		e := group[n].enc
 		setDurable(e.raw, w.durable)
 		if err := writeAll(w.liveFile, e.raw, off); err != nil {
@@ -178,18 +178,18 @@ func (w *Writer) commitSome(group []*headBlock) (n int, err error) {
 	w.stats.blocks.Add(uint64(n))              // #nosec G115 -- a count
 	w.stats.bytes.Add(uint64(off - w.liveOff)) // #nosec G115 -- it only grows
 	w.stats.events.Add(uint64(group[n-1].end() - group[0].b.Base))
-	w.liveOff, w.liveLate, w.liveArrived = off, late, arrived
+	w.liveOff, w.liveLate, w.liveArrived, w.liveBlocks = off, late, arrived, w.liveBlocks+n
 	w.moveToSegment(group[:n], entries)
 	w.writeMark()
 	return n, nil
 }
 
 // fits says whether a block can go behind what the live segment holds.
-func (w *Writer) fits(off int64, late int, h *headBlock) bool {
+func (w *Writer) fits(off int64, late, blocks int, h *headBlock) bool {
 	if off == segmentHeadBytes {
 		return true
 	}
-	return off+int64(len(h.enc.raw)) <= w.o.SegmentBytesMax && late+h.enc.h.late <= segmentLateMax
+	return off+int64(len(h.enc.raw)) <= w.o.SegmentBytesMax && late+h.enc.h.late <= segmentLateMax && blocks < segmentBlocksMax
 }
 
 func writeAll(f io.WriterAt, p []byte, off int64) error {
@@ -258,7 +258,7 @@ func (w *Writer) rotate() error {
 	w.live = viewSegment{s: s, base: meta.Base, end: meta.Base}
 	w.mu.Unlock()
 	w.liveFile, w.liveMeta, w.liveOff, w.liveWhole = f, meta, segmentHeadBytes, segmentHeadBytes
-	w.liveLate, w.liveArrived, w.liveBad = 0, 0, false
+	w.liveLate, w.liveArrived, w.liveBlocks, w.liveBad = 0, 0, 0, false
 	return nil
 }
 

@@ -94,7 +94,9 @@ func TestEveryFlippedBitIsFoundAndNamedAndTheRestIsReadable(t *testing.T) {
 
 			// A writer opens it, goes on, and gives no id out twice.
 			var log bytes.Buffer
-			w, err := Open("", crashOptions(d, &log))
+			o := crashOptions(d, &log)
+			o.mergeSavedMin = -1
+			w, err := Open("", o)
 			if err != nil {
 				t.Fatalf("%s, %s, byte %d: %v", last, name, at, err)
 			}

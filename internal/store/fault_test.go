@@ -20,6 +20,9 @@ import (
 func recordIn(t *testing.T, dir *memDir, o Options) *recording {
 	t.Helper()
 	o.fs, o.CommitInterval = dir, 1
+	if o.mergeSavedMin == 0 {
+		o.mergeSavedMin = -1 // most tests are about blocks as they were written
+	}
 	return record(t, "", o, small)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pastcone/pastcone/event"
@@ -21,8 +22,8 @@ import (
 //     one that was being written ends behind its last whole block.
 //  5. If blocks need more of the string table than is there, it is damaged: put marks in the place of what is lost, so
 //     that its ids are not given out again.
-//  6. Sync the string table, then seal what is not sealed.
-//  7. Find the tails.
+//  6. Sync the string table, then close the segment that was being written.
+//  7. Find the tails. What is closed is sealed in the background.
 //
 // Each step can be interrupted, and done again. Damage is logged, and does not keep the recording from being
 // opened: what can be read is, and what is lost keeps its ids.
@@ -49,6 +50,9 @@ func Open(path string, o Options) (w *Writer, err error) {
 	if err := w.recover(); err != nil {
 		if w.view == nil {
 			w.view = newView(nil, 1)
+		}
+		for _, j := range w.sealing.jobs {
+			_ = j.seg.s.release()
 		}
 		return nil, errors.Join(readOnlyError(dir.String(), err), w.letGo())
 	}
@@ -98,17 +102,23 @@ func (w *Writer) create() error {
 	return w.openMark()
 }
 
-// removeStrays removes files of ours that are in no manifest.
+// removeStrays removes files of ours that are in no manifest. The manifest that does not list them may be one whose writer died
+// before it was durable: that is made sure of first.
 func (w *Writer) removeStrays() error {
 	names, err := w.dir.Names()
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !w.manifest.stray(name) })
+	if len(names) == 0 {
+		return nil
+	}
+	if err := w.dir.SyncDir(); err != nil {
+		return err
+	}
 	for _, name := range names {
-		if w.manifest.stray(name) {
-			if err := w.dir.Remove(name); err != nil {
-				return err
-			}
+		if err := w.dir.Remove(name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -206,7 +216,7 @@ func (w *Writer) recoverSegments(r *stringsReader) error {
 	return w.openMark()
 }
 
-// settleSegments seals the segments that are not, as far as they can be, and writes the manifest.
+// settleSegments closes the segment that was being written, and writes the manifest. What is closed is sealed in the background.
 func (w *Writer) settleSegments(segs []*loaded, view []viewSegment, end event.ID) error {
 	tails, count := w.tails.append(nil), len(w.tails.byStream)
 	metas := make([]segmentMeta, 0, len(segs))
@@ -220,16 +230,16 @@ func (w *Writer) settleSegments(segs []*loaded, view []viewSegment, end event.ID
 				continue
 			}
 			meta.State, meta.End, meta.Bytes, meta.Arrived = segmentClosed, l.next, l.off, l.arrived
+			// Its writer may have died before the last blocks were durable; that it is closed says that they are.
+			if err := w.syncFile(meta.File); err != nil {
+				return err
+			}
 		}
 		// The tails are those of the end of the recording, also in a segment before the last: whoever opens the
 		// recording begins with the last, and goes on from any other by reading the blocks behind it.
 		if meta.State == segmentClosed && !meta.Failed && l.s.f != nil {
-			size, err := writeIndex(w.dir, &sealJob{view[i], meta, tails, count})
-			if err == nil {
-				meta.State, meta.Bytes = segmentSealed, size
-			} else {
-				w.o.Log.Error("a segment could not be sealed; it can still be read", "segment", meta.File, "error", err)
-			}
+			l.s.hold()
+			w.sealing.jobs = append(w.sealing.jobs, sealJob{view[i], meta, tails, count})
 		}
 		metas = append(metas, meta)
 	}
@@ -245,25 +255,16 @@ func (w *Writer) settleSegments(segs []*loaded, view []viewSegment, end event.ID
 			return err
 		}
 	}
-	return w.reopenSealed(view, metas)
+	return nil
 }
 
-// reopenSealed opens by its index what was sealed a moment ago: readers are spared the larger mapping.
-func (w *Writer) reopenSealed(view []viewSegment, metas []segmentMeta) error {
-	k := 0
-	for i := range view {
-		if view[i].s == nil {
-			continue
-		}
-		if meta := metas[k]; meta.State == segmentSealed && !view[i].sealed && view[i].s.f != nil {
-			if seg, _, err := loadSealed(w.dir, meta); err == nil {
-				seg.tails = nil
-				old := view[i].s
-				view[i] = *seg
-				_ = old.release()
-			}
-		}
-		k++
+func (w *Writer) syncFile(name string) error {
+	f, err := w.dir.Open(name, true, false)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("%s: sync: %w", name, err)
 	}
 	return nil
 }

@@ -106,23 +106,22 @@ func (s *sealer) run() {
 	}
 }
 
-// seal writes the index, says so in the manifest, and gives readers the sealed segment.
+// seal writes the index, says so in the manifest, and gives readers the sealed segment. If the segment has many small blocks,
+// they are merged first.
 func (w *Writer) seal(j *sealJob) error {
+	switch done, err := w.sealMerged(j); {
+	case done:
+		return err
+	case err != nil:
+		w.o.Log.Warn("the small blocks of a segment could not be merged; it is sealed as it is", "segment", j.meta.File, "error", err)
+	}
 	size, err := writeIndex(w.dir, j)
 	if err != nil {
 		return fmt.Errorf("%s: index: %w", j.meta.File, spaceError(err))
 	}
 	sealed := j.meta
 	sealed.State, sealed.Bytes = segmentSealed, size
-	err = w.updateManifest(func(m *manifest) error {
-		for i := range m.Segments {
-			if m.Segments[i].File == sealed.File {
-				m.Segments[i] = sealed
-				return nil
-			}
-		}
-		return errGone
-	})
+	err = w.replaceSegment(j.meta.File, sealed)
 	if errors.Is(err, errGone) {
 		return nil
 	}
@@ -130,15 +129,7 @@ func (w *Writer) seal(j *sealJob) error {
 		return err
 	}
 	w.stats.sealed.Add(1)
-	seg, _, err := loadSealed(w.dir, sealed)
-	if err != nil {
-		return fmt.Errorf("%s: the index that was just written: %w", sealed.File, err)
-	}
-	seg.tails = nil
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.setView(w.view.replace(*seg))
-	return nil
+	return w.show(j.meta.File, sealed)
 }
 
 // errGone says that retention was faster.

@@ -52,11 +52,11 @@ func (v *view) with(s viewSegment) *view {
 	return newView(append(segs, s), v.first)
 }
 
-// replace makes a view with s in the place of the segment of the same file. The caller gives it a reference of s.
-func (v *view) replace(s viewSegment) *view {
+// replace makes a view with s in the place of the segment of that file. The caller gives it a reference of s.
+func (v *view) replace(file string, s viewSegment) *view {
 	segs := make([]viewSegment, 0, len(v.segs))
 	for _, old := range v.segs {
-		if old.s.name == s.s.name {
+		if old.s.name == file {
 			old = s
 		} else {
 			old.s.hold()

@@ -27,8 +27,9 @@ type Options struct {
 	NoCompression     bool          // with it, they are not
 	Log               *slog.Logger  // damage found while opening, segments removed, disk full; nil: nowhere
 
-	fs  fsys // in tests
-	now func() time.Time
+	fs            fsys // in tests
+	now           func() time.Time
+	mergeSavedMin int // 0 is the default; negative: nothing is merged
 }
 
 func (o *Options) fill() error {
@@ -103,6 +104,7 @@ type Writer struct {
 	liveWhole   int64 // behind the last whole block in the file, durable or not
 	liveArrived int64
 	liveLate    int
+	liveBlocks  int
 	liveMeta    segmentMeta
 	liveBad     bool // a write or sync of it has failed: go on in another
 	strings     stringsWriter
@@ -121,7 +123,7 @@ type Writer struct {
 	sealing sealer
 
 	stats struct {
-		blocks, events, bytes, commits, syncFailures, sealed atomic.Uint64
+		blocks, events, bytes, commits, syncFailures, sealed, merged atomic.Uint64
 	}
 }
 
@@ -131,6 +133,7 @@ type Stats struct {
 	Commits               uint64
 	SyncFailures          uint64 // writes or syncs that failed, other than for want of space
 	Sealed                uint64 // segments
+	Merged                uint64 // small blocks that are part of others now
 	Segments              int
 	StoredBytes           int64 // of all segments
 	UndurableBytes        int64 // published blocks in memory
@@ -144,7 +147,7 @@ type Stats struct {
 func (w *Writer) Stats() Stats {
 	s := Stats{
 		Blocks: w.stats.blocks.Load(), Events: w.stats.events.Load(), Bytes: w.stats.bytes.Load(), Commits: w.stats.commits.Load(),
-		SyncFailures: w.stats.syncFailures.Load(), Sealed: w.stats.sealed.Load(),
+		SyncFailures: w.stats.syncFailures.Load(), Sealed: w.stats.sealed.Load(), Merged: w.stats.merged.Load(),
 	}
 	w.tailsMu.Lock()
 	s.TailsEvicted = w.tails.evicted
