@@ -8,6 +8,7 @@ import (
 
 	"github.com/pastcone/pastcone/client"
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/protocol"
 	"github.com/pastcone/pastcone/internal/server"
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/wire"
@@ -15,6 +16,8 @@ import (
 
 // null is a flow in which everything is durable at once.
 type null struct{ table *wire.Table }
+
+func (n null) Account(string) protocol.Ended { return protocol.Ended{} }
 
 func (n null) Open(context.Context, server.Source) (server.Input, error) { return n, nil }
 func (n null) Table() *wire.Table                                        { return n.table }

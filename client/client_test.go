@@ -553,6 +553,9 @@ func TestSender_OfAFiniteSource(t *testing.T) {
 	if st := s.Stats(); st.Acknowledged != 2 || r.Ends != 1 || r.Hurries != 0 {
 		t.Errorf("%+v, ended %d times, hurried %d times", st, r.Ends, r.Hurries)
 	}
+	if outcome, told := s.Outcome(); !told || outcome.Stored != 2 || outcome.Rejected != 0 {
+		t.Errorf("the server says what it has: %+v %v", outcome, told)
+	}
 	// The same again: the server has it.
 	s = sender(t, address, o)
 	err := errors.Join(s.Lines(ctx, []byte(line("g", 3))), s.Close(ctx))
@@ -641,5 +644,8 @@ func TestSender_WhoseEndWasNotAnswered(t *testing.T) {
 	}
 	if st := s.Stats(); st.Acknowledged != 2 || st.Connections != 2 {
 		t.Errorf("%+v", st)
+	}
+	if outcome, told := s.Outcome(); told {
+		t.Errorf("a server of version 2 says nothing of what it has, and not %+v", outcome)
 	}
 }

@@ -38,6 +38,14 @@ type SenderStats struct {
 	Connections  uint64 // made, one after the other
 }
 
+// Outcome is what became of the events of a source, all that ever came to the server, as it says at the source's end.
+type Outcome struct {
+	Stored   uint64            // and durable
+	Shed     uint64            // dropped on purpose
+	Rejected uint64            // of no use, or there already: an event that was sent again is a duplicate
+	Reasons  map[string]uint64 // how many were shed or rejected for which
+}
+
 // ErrEnded says that the source of this session has ended before: the recording has it already, to its end.
 var ErrEnded = errors.New("the server has this source already, to its end")
 
@@ -80,9 +88,10 @@ type Sender struct {
 	endSent       bool // on some connection
 	endSentBefore bool // on one before this: a batch after the end is one that the server has
 	ended         bool
-	hurry         bool  // a finite source has no room for more without answers
-	err           error // why nothing goes on
-	refused       error // the first refusal for good
+	outcome       *Outcome // that the server told at the end
+	hurry         bool     // a finite source has no room for more without answers
+	err           error    // why nothing goes on
+	refused       error    // the first refusal for good
 	stats         SenderStats
 }
 
@@ -307,8 +316,18 @@ func (s *Sender) read(l *line) error {
 				}
 			})
 		case protocol.KindEnded:
+			var e protocol.Ended
+			if err := e.Parse(payload, l.welcome.Version); err != nil {
+				return err
+			}
 			s.mu.Lock()
 			s.ended = true
+			if l.welcome.Version >= 3 {
+				s.outcome = &Outcome{Stored: e.Stored, Shed: e.Shed, Rejected: e.Rejected, Reasons: map[string]uint64{}}
+				for _, r := range e.Reasons {
+					s.outcome.Reasons[r.Text] += r.Events
+				}
+			}
 			s.notify()
 			s.mu.Unlock()
 			return nil
@@ -497,6 +516,16 @@ func (s *Sender) Leave(ctx context.Context) error {
 	s.cancel()
 	<-s.over
 	return err
+}
+
+// Outcome gives what the server said at the end of the source. It is false before Close has returned well.
+func (s *Sender) Outcome() (Outcome, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outcome == nil {
+		return Outcome{}, false
+	}
+	return *s.outcome, true
 }
 
 // Stats gives the counts up to now.

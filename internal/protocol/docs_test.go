@@ -34,17 +34,17 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	lines := append(BeginBatch(nil, KindLines, 2), `{"stream":"g1","seq":1,"time":5,"kind":"log"}`+"\n"...)
 	return map[string][]byte{
-		"hello":      (&Hello{2, "billing", "ndjson", "session-of-this-run", true}).Append(nil),
+		"hello":      (&Hello{Version, "billing", "ndjson", "session-of-this-run", true}).Append(nil),
 		"batch":      EndFrame(batch, 0),
 		"lines":      EndFrame(lines, 0),
 		"end":        AppendFrame(nil, KindEnd, nil),
 		"query":      (&Query{9, 250, "why", []byte("{}  ")}).Append(nil),
 		"cancel":     AppendCancel(nil, 9),
 		"hurry":      AppendFrame(nil, KindHurry, nil),
-		"welcome":    (&Welcome{2, FrameBytesMax, 256, 5}).Append(nil),
+		"welcome":    (&Welcome{Version, FrameBytesMax, 256, 5}).Append(nil),
 		"ack":        (&Ack{6, 1}).Append(nil),
 		"refused":    (&Refused{7, CodeMalformed, "reason"}).Append(nil),
-		"ended":      AppendFrame(nil, KindEnded, nil),
+		"ended":      (&Ended{300, 0, 2, []Reason{{"too late", 2}}}).Append(nil, Version),
 		"answer":     AppendAnswer(nil, 9, []byte("{}")),
 		"answer end": (&AnswerEnd{9, StatusDeadline, "too slow.."}).Append(nil),
 	}

@@ -12,7 +12,7 @@ import (
 // Version is that of the protocol. A server takes a client of any version from 1 to its own.
 //
 //	2: a hello has flags; the frame hurry; the code ended
-const Version = 2
+const Version = 3
 
 // The bounds of frames.
 const (

@@ -45,6 +45,24 @@ type Ack struct {
 	Rejected uint64 // of its events: they were of no use, and are kept in the rejects file
 }
 
+// Ended says that a source has ended, and, since version 3, what became of its events: of all that ever came, over all its
+// connections.
+type Ended struct {
+	Stored   uint64 // and durable
+	Shed     uint64 // dropped on purpose
+	Rejected uint64
+	Reasons  []Reason // for which they were shed or rejected
+}
+
+// Reason is how many events were shed or rejected for it.
+type Reason struct {
+	Text   string
+	Events uint64
+}
+
+// ReasonsMax is the most reasons of an Ended.
+const ReasonsMax = 256
+
 // Code says what kind of reason a refusal has.
 type Code uint8
 
@@ -194,6 +212,38 @@ func (a *Ack) Parse(p []byte) error {
 	d := parser{p: p}
 	a.Number = d.number("batch", BatchNumberMax)
 	a.Rejected = d.number("rejected", BatchNumberMax)
+	return d.end()
+}
+
+// Append appends the frame, as a client of that version knows it. Reasons that are too long, or too many, are cut.
+func (e *Ended) Append(dst []byte, version uint64) []byte {
+	start := len(dst)
+	dst = BeginFrame(dst, KindEnded)
+	if version >= 3 {
+		reasons := e.Reasons[:min(len(e.Reasons), ReasonsMax)]
+		for _, n := range []uint64{e.Stored, e.Shed, e.Rejected, uint64(len(reasons))} {
+			dst = binary.AppendUvarint(dst, n)
+		}
+		for _, r := range reasons {
+			dst = binary.AppendUvarint(appendText(dst, cut(r.Text)), r.Events)
+		}
+	}
+	return EndFrame(dst, start)
+}
+
+// Parse reads the payload, as a server of that version writes it.
+func (e *Ended) Parse(p []byte, version uint64) error {
+	*e = Ended{}
+	d := parser{p: p}
+	if version >= 3 {
+		e.Stored = d.number("stored", BatchNumberMax)
+		e.Shed = d.number("shed", BatchNumberMax)
+		e.Rejected = d.number("rejected", BatchNumberMax)
+		for n := d.number("reasons", ReasonsMax); n > 0 && d.err == nil; n-- {
+			text := d.text("reason", ReasonBytesMax)
+			e.Reasons = append(e.Reasons, Reason{text, d.number("events", BatchNumberMax)})
+		}
+	}
 	return d.end()
 }
 

@@ -95,6 +95,10 @@ func parse(k Kind, p []byte) (again []byte, err error) {
 		var m Refused
 		err = m.Parse(p)
 		again = m.Append(nil)
+	case KindEnded:
+		var m Ended
+		err = m.Parse(p, Version)
+		again = m.Append(nil, Version)
 	case KindQuery:
 		var m Query
 		err = m.Parse(p)
@@ -136,7 +140,7 @@ func TestMessages_ComeOutAsTheyWentIn(t *testing.T) {
 		if err != nil || !bytes.Equal(again, frame) {
 			t.Errorf("%s: %x became %x, %v", name, frame, again, err)
 		}
-		if k == KindBatch || k == KindLines || k == KindAnswer || k == KindQuery || k == KindEnd || k == KindEnded || k == KindHurry {
+		if k == KindBatch || k == KindLines || k == KindAnswer || k == KindQuery || k == KindEnd || k == KindHurry {
 			continue // their payload ends in bytes of any number
 		}
 		if _, err := parse(k, append(bytes.Clone(p), 0)); !errors.Is(err, ErrMalformed) {
@@ -235,4 +239,27 @@ func FuzzFrames(f *testing.F) {
 			t.Fatalf("%x became %x: %v", frame, again, err)
 		}
 	})
+}
+
+// TestEnded_IsWhatEachVersionKnows reads the end of a source as clients of old know it, and one with more reasons than there may be.
+func TestEnded_IsWhatEachVersionKnows(t *testing.T) {
+	payload := func(frame []byte) []byte { return frame[5 : len(frame)-4] }
+	e := Ended{Stored: 5, Shed: 1, Rejected: 2, Reasons: []Reason{{strings.Repeat("é", ReasonBytesMax), 2}}}
+	for version := uint64(1); version < 3; version++ {
+		p := payload(e.Append(nil, version))
+		var got Ended
+		if len(p) != 0 || got.Parse(p, version) != nil || got.Stored != 0 {
+			t.Errorf("version %d: %x, %+v", version, p, got)
+		}
+	}
+	for range ReasonsMax {
+		e.Reasons = append(e.Reasons, Reason{"more", 1})
+	}
+	var got Ended
+	if err := got.Parse(payload(e.Append(nil, 3)), 3); err != nil || got.Stored != 5 || got.Shed != 1 || got.Rejected != 2 || len(got.Reasons) != ReasonsMax || len(got.Reasons[0].Text) > ReasonBytesMax {
+		t.Errorf("%+v: %v", got, err)
+	}
+	if err := got.Parse([]byte{1, 2, 3, 0xff, 0x7f}, 3); !errors.Is(err, ErrMalformed) {
+		t.Errorf("reasons without end: %v", err)
+	}
 }

@@ -5,13 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/answer"
 	"github.com/pastcone/pastcone/internal/intake"
+	"github.com/pastcone/pastcone/internal/protocol"
 	"github.com/pastcone/pastcone/internal/server"
 	"github.com/pastcone/pastcone/internal/store"
+	"github.com/pastcone/pastcone/internal/wire"
 )
 
 // sessionDetail is where the manifest keeps the session of a source that came over the protocol.
@@ -43,6 +47,28 @@ func (s sessions) Open(_ context.Context, from server.Source) (server.Input, err
 	}
 	in, err := s.r.source(store.SourceInfo{Name: from.Name, Format: from.Format, Detail: map[string]string{sessionDetail: from.Session}}, from.Finite)
 	return sessionInput{in}, err
+}
+
+// Account tells what became of the events of a session's source.
+func (s sessions) Account(session string) (e protocol.Ended) {
+	var id wire.SourceID
+	for _, info := range s.r.store.Sources() {
+		if info.Detail[sessionDetail] == session {
+			id = info.ID
+		}
+	}
+	for _, src := range s.r.Sources() {
+		if src.ID != id {
+			continue
+		}
+		e.Stored, e.Shed, e.Rejected = src.Stored, src.Shed, src.Rejected
+		for _, by := range []map[string]uint64{src.ShedBy, src.RejectedBy} {
+			for _, reason := range slices.Sorted(maps.Keys(by)) {
+				e.Reasons = append(e.Reasons, protocol.Reason{Text: reason, Events: by[reason]})
+			}
+		}
+	}
+	return e
 }
 
 // sessionInput is an Input as the server sees it.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/correlate"
+	"github.com/pastcone/pastcone/internal/protocol"
 	"github.com/pastcone/pastcone/internal/server"
 )
 
@@ -33,6 +34,13 @@ func TestT5_ASessionThatGoesAwayComesBackAndEndsOnce(t *testing.T) {
 	for range 2 { // also after a restart
 		if _, err := (sessions{r}).Open(context.Background(), from); !errors.Is(err, server.ErrEnded) {
 			t.Errorf("a source that has ended: %v", err)
+		}
+		account := sessions{r}.Account(from.Session)
+		if want := (protocol.Reason{Text: correlate.Duplicate.String(), Events: 1}); account.Stored != 3 || account.Rejected != 1 || len(account.Reasons) != 1 || account.Reasons[0] != want {
+			t.Errorf("whoever sent it is told %+v", account)
+		}
+		if nobody := (sessions{r}).Account("another"); nobody.Stored != 0 || nobody.Reasons != nil {
+			t.Errorf("a source that nobody knows has %+v", nobody)
 		}
 		closeWell(t, r)
 		r = open(t, dir, Options{})

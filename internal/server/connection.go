@@ -225,7 +225,8 @@ func (c *connection) take(kind protocol.Kind, payload []byte) error {
 		if err := c.session.end(c.ctx); err != nil {
 			return err
 		}
-		c.send(protocol.AppendFrame(nil, protocol.KindEnded, nil))
+		account := c.server.o.Recorder.Account(c.session.id)
+		c.send(account.Append(nil, c.version))
 		return nil
 	case protocol.KindHurry:
 		if c.version < 2 {

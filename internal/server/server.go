@@ -22,6 +22,8 @@ type Recorder interface {
 	// Open begins, or goes on with, the source of that session. What had come before, and comes again,
 	// is told by stream and seq. It fails with ErrEnded when the recording has the source to its end.
 	Open(ctx context.Context, s Source) (Input, error)
+	// Account tells what became of the events of a session's source, over all its connections.
+	Account(session string) protocol.Ended
 }
 
 // Source is what a client says about itself.

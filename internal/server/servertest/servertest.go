@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pastcone/pastcone/event"
+	"github.com/pastcone/pastcone/internal/protocol"
 	"github.com/pastcone/pastcone/internal/server"
 	"github.com/pastcone/pastcone/internal/source"
 	"github.com/pastcone/pastcone/internal/wire"
@@ -159,6 +160,11 @@ func (r *Recorder) releaseDones() {
 	for _, f := range waiting {
 		f()
 	}
+}
+
+// Account is what the server calls: every event that has come is stored.
+func (r *Recorder) Account(string) protocol.Ended {
+	return protocol.Ended{Stored: uint64(r.Count())} // #nosec G115 -- a count
 }
 
 // Open is what the server calls.
