@@ -42,6 +42,9 @@ func (s *scratch) release() {
 func (v *blockView) columns(low, high int, want wire.ColumnSet, into *wire.Columns) error {
 	into.Reset()
 	into.Base, into.Len = v.h.base+event.ID(low), high-low // #nosec G115 -- an index
+	if low == high {
+		return nil // a block of late edges has no columns
+	}
 	sc := scratches.Get().(*scratch)
 	defer sc.release()
 	d := decoder{v: v, low: low, high: high, sc: sc}

@@ -24,7 +24,7 @@
 //	filter, postings, prune  which blocks can be left out of a query
 //	strings, manifest      the string table; what the recording consists of
 //	segment, index, late   files of blocks, and what is behind the blocks
-//	head, commit, seal, retain, tails     writing
+//	head, commit, seal, merge, retain, tails     writing
 //	load, recover, reader, snapshot       reading
 //	verify                 every checksum and every invariant
 //	fsys                   the seam to the file system
