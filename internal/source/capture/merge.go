@@ -38,17 +38,15 @@ type lane struct {
 	p      uint32
 	pieces []*piece
 	at     int    // in the first piece
-	time   uint64 // of its next record, never going back
+	time   uint64 // of its next record, or of the last one, whichever is later
+	floor  uint64 // of the last record that was merged: times do not go back
 	sorted bool
 }
-
-// next gives the lane's next record.
-func (l *lane) next() []byte { return l.pieces[0].records[l.at : l.at+capture.RecordBytes] }
 
 // look takes the time of the next record.
 func (l *lane) look() {
 	if len(l.pieces) > 0 {
-		l.time = max(l.time, binary.LittleEndian.Uint64(l.pieces[0].records[l.at:]))
+		l.time = max(l.floor, binary.LittleEndian.Uint64(l.pieces[0].records[l.at:]))
 	}
 }
 
@@ -156,12 +154,12 @@ func (r *reader) run(ctx context.Context, l *lane, others, watermark uint64) err
 			w0 := binary.LittleEndian.Uint64(p.records[l.at:])
 			w1 := binary.LittleEndian.Uint64(p.records[l.at+8:])
 			if isEvent(w1) {
-				l.time = max(l.time, w0)
+				l.time = max(l.floor, w0)
 				if l.time >= watermark || begun && l.time >= others && (l.time >= ahead || waits[uint8(w1)] || !r.continues(w1)) { // #nosec G115 -- the kind is the low byte
 					return nil
 				}
 			}
-			begun = true
+			begun, l.floor = true, l.time
 			n, err := r.event(p, l.at)
 			if err != nil {
 				return err

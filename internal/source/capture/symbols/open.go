@@ -224,7 +224,7 @@ func (p *program) describedTrees(t *Table, table uint64) (all []uint64) {
 	}
 	const (
 		headBytes = 40 * 8 // up to the first version's pointer to the trees
-		versions  = 3      // that is what was added before it since
+		versions  = 6      // that is what was added before it since
 	)
 	names := table + uint64(len(t.data)-len(t.names)) // #nosec G115 -- not negative
 	units := table + uint64(len(t.data)-len(t.units)) // #nosec G115 -- not negative

@@ -367,7 +367,7 @@ const treesChecked = 4096
 // inlined within the function.
 func (t *Table) looksInlined(call []byte, bytes uint32) bool {
 	name := t.order.Uint32(call[4:])
-	if call[1]|call[2]|call[3] != 0 || name == 0 || uint64(name) >= uint64(len(t.names)) || t.names[name-1] != 0 || t.names[name] == 0 {
+	if call[1]|call[2]|call[3] != 0 || uint64(name) >= uint64(len(t.names)) || name > 0 && t.names[name-1] != 0 || t.names[name] == 0 {
 		return false
 	}
 	return t.order.Uint32(call[8:]) < bytes
