@@ -155,7 +155,7 @@ func (r *recording) take(ctx context.Context, rec *recorder.Recorder, name strin
 	if err != nil {
 		return 0, err
 	}
-	_, err = f.Read(ctx, file.Options{BatchEvents: r.set.Batch.EventsMax}, in)
+	_, err = f.Read(ctx, file.Options{BatchEvents: func() int { return r.set.Batch.EventsMax }}, in)
 	within, cancel := context.WithTimeout(ctx, importDrain)
 	defer cancel()
 	err = errors.Join(err, in.Close(within, err == nil))
