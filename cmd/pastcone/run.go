@@ -190,37 +190,45 @@ func parseOurs(c *cobra.Command, ours []string) (done bool, err error) {
 
 // run builds, runs, records, and says what came of it.
 func (r *recording) run(ctx context.Context, packages, goFlags, args []string) error {
-	policy, err := r.policy()
-	if err != nil {
-		return err
-	}
 	o, err := r.instrument(packages, goFlags)
 	if err != nil {
 		return err
 	}
-	tell := &teller{s: r.s, quiet: r.quiet}
+	_, err = r.runProgram(ctx, o, args, "", &teller{s: r.s, quiet: r.quiet})
+	return err
+}
+
+// runProgram is run, once it is known what is to be instrumented. It gives the recording. label names a new one; "" is
+// the program's own name.
+func (r *recording) runProgram(ctx context.Context, o instrument.Options, args []string, label string, tell *teller) (dir string, err error) {
+	policy, err := r.policy()
+	if err != nil {
+		return "", err
+	}
 	binary, err := launch.Build(ctx, o, "", tell, r.s.err)
 	if err != nil {
-		return err
+		return "", err
 	}
 	tell.clear()
 	// From here on an interrupt is the program's: it ends as it does, and what it did is recorded.
 	ctx = context.WithoutCancel(ctx)
-	dir := r.out
-	if dir == "" {
-		if dir, err = recorder.NewPlace("run-"+filepath.Base(binary.Path), time.Now()); err != nil {
-			return err
+	if label == "" {
+		label = "run-" + filepath.Base(binary.Path)
+	}
+	if dir = r.out; dir == "" {
+		if dir, err = recorder.NewPlace(label, time.Now()); err != nil {
+			return "", err
 		}
 	}
 	options := recorder.FromSettings(r.set)
 	options.Log = r.s.warnings()
 	rec, err := recorder.Open(dir, options)
 	if err != nil {
-		return err
+		return dir, err
 	}
 	in, err := rec.Source(recorder.Spec{Name: filepath.Base(binary.Path), Format: "capture"})
 	if err != nil {
-		return errors.Join(err, rec.Close(ctx))
+		return dir, errors.Join(err, rec.Close(ctx))
 	}
 	spool := r.keep
 	if spool == "" {
@@ -240,13 +248,13 @@ func (r *recording) run(ctx context.Context, packages, goFlags, args []string) e
 	}
 	switch err := errors.Join(running, closing); {
 	case err != nil && outcome.Ended.Code != 0:
-		return fmt.Errorf("%w\n(the program: %s)", err, outcome.Ended)
+		return dir, fmt.Errorf("%w\n(the program: %s)", err, outcome.Ended)
 	case err != nil:
-		return fmt.Errorf("%w\n(what was recorded is in %s; the capture, if there is one, in %s)", err, dir, spool)
+		return dir, fmt.Errorf("%w\n(what was recorded is in %s; the capture, if there is one, in %s)", err, dir, spool)
 	case outcome.Ended.Code != 0:
-		return statusError(outcome.Ended.Code)
+		return dir, statusError(outcome.Ended.Code)
 	}
-	return nil
+	return dir, nil
 }
 
 // summarise says what was recorded, what it cost, and how to ask.

@@ -217,8 +217,11 @@ func (a *asked) why() error {
 }
 
 // lastErrors are the errors that are asked about when none is named. One of a request or a job goes before one of the
-// background: that one is who somebody waited for.
-var lastErrors = [...]string{"last:{ kind = error && background = false }", "last:{ kind = error }"}
+// background: that one is who somebody waited for. Where an error came up goes before where it was passed on.
+var lastErrors = [...]string{
+	"last:{ kind = error && background = false && !(data.passed = true) && !(data.wraps = true) }",
+	"last:{ kind = error && background = false }", "last:{ kind = error }",
+}
 
 // whyLast reads from the end only, until there is an error. All is read where there is none.
 func (a *asked) whyLast() error {
