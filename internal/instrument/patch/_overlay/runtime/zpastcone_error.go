@@ -154,7 +154,7 @@ func pastconeHoldsNext(err error, identity uint64, left *int) bool {
 func pastconeErrorText(err error) (text string) {
 	gp := getg()
 	gp.pcState += pastconeBusy
-	text = "?"
+	text = "its Error method panicked"
 	defer func() {
 		recover()
 		gp.pcState -= pastconeBusy
