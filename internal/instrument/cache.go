@@ -19,7 +19,7 @@ type cache struct{ dir string }
 // cacheKeep is how long an entry stays that nobody uses.
 const cacheKeep = 14 * 24 * time.Hour
 
-//go:embed scan.go edit.go rewrite.go
+//go:embed scan.go edit.go rewrite.go values.go state.go
 var ownSources embed.FS
 
 // version changes with the code that makes the entries, so that none is used that other code made.

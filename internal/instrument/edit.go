@@ -14,6 +14,7 @@ import (
 type edit struct {
 	from, to int
 	text     string
+	restored bool // the text ends in a line directive of its own
 }
 
 // edited is a file that is being changed: edits are collected by position and made all at once.
@@ -50,12 +51,12 @@ func newEdited(fset *token.FileSet, f *ast.File, text []byte) *edited {
 // insert puts text before the character at pos. What is inserted at one place comes out in the order of the calls.
 func (e *edited) insert(pos token.Pos, text string) {
 	at := e.file.Offset(pos)
-	e.edits = append(e.edits, edit{at, at, text})
+	e.edits = append(e.edits, edit{at, at, text, false})
 }
 
 // replace puts text in the place of what is from pos to end.
 func (e *edited) replace(pos, end token.Pos, text string) {
-	e.edits = append(e.edits, edit{e.file.Offset(pos), e.file.Offset(end), text})
+	e.edits = append(e.edits, edit{e.file.Offset(pos), e.file.Offset(end), text, false})
 }
 
 // bytes makes the edits. Behind each, a line directive gives the characters that follow on the same line the position that
@@ -78,7 +79,7 @@ func (e *edited) bytes() ([]byte, error) {
 		out.WriteString(ed.text)
 		done = ed.to
 		together := i+1 < len(e.edits) && e.edits[i+1].from == ed.to
-		if together || blankToLineEnd(e.text[done:]) {
+		if ed.restored || together || blankToLineEnd(e.text[done:]) {
 			continue
 		}
 		d, err := e.restore(done)

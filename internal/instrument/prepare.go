@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -328,7 +327,7 @@ func (p *preparation) make(ctx context.Context) (*Prepared, error) {
 		}
 	}
 	done := &Prepared{GoVersion: p.env.GOVERSION, Packages: len(p.packages), GoCommand: p.go_.path, Env: p.go_.env}
-	table, plans, err := p.assign(inlinable, done)
+	table, plans, err := p.assign(ctx, inlinable, replace, done)
 	if err != nil {
 		return nil, err
 	}
@@ -471,135 +470,8 @@ func (p *preparation) judgement(ctx context.Context, replace map[string]string) 
 	return inlinable, nil
 }
 
-// filePlan is a plan and its file.
-type filePlan struct {
-	*sourceFile
-	plan plan
-}
-
-// assign decides which functions are recorded, and gives them ids.
-func (p *preparation) assign(inlinable map[string]bool, done *Prepared) ([]TableEntry, []filePlan, error) {
-	type wanted struct {
-		entry TableEntry
-		key   string
-		at    *probe
-	}
-	var all []*wanted
-	var plans []*filePlan
-	perFile := map[*filePlan][]*wanted{}
-	for _, pkg := range p.packages {
-		facts := factsOf(pkg)
-		for _, f := range pkg.Files {
-			fp := &filePlan{f, plan{Private: facts.private, ShadowsError: facts.shadowsError}}
-			seen := map[string]int{}
-			for i, fn := range f.scan.Functions {
-				local := fn.Root + "#" + strconv.Itoa(fn.Number) + fn.Rest
-				seen[local]++ // the same name twice: methods of types in different scopes can not be, but be safe
-				if fn.Leave != "" || fn.Rest == "" && facts.linked[fn.Root] {
-					continue
-				}
-				if !f.Test && inlinable[fn.place()] && !(fn.Root == "main" && fn.Rest == "" && pkg.Name == "main") && fn.Root != "init" && !fn.Handler {
-					done.LeftOutInlinable++
-					continue
-				}
-				w := &wanted{
-					key:   strings.Join([]string{pkg.ImportPath, filepath.Base(f.Path), local, strconv.Itoa(seen[local])}, "\t"),
-					entry: TableEntry{Func: pkg.Symbol + "." + facts.name(f, fn), File: f.Show, Line: fn.Line},
-				}
-				if f.scan.LineDirectives && fn.File != f.Path {
-					w.entry.File = filepath.ToSlash(filepath.Join(filepath.Dir(f.Show), filepath.Base(fn.File)))
-				}
-				all = append(all, w)
-				perFile[fp] = append(perFile[fp], w)
-				fp.plan.Probes = append(fp.plan.Probes, probe{Index: i})
-			}
-			if len(fp.plan.Probes) > 0 {
-				plans = append(plans, fp)
-			}
-		}
-	}
-	reg, err := openRegister(filepath.Join(p.home, "ids"))
-	if err != nil {
-		return nil, nil, err
-	}
-	keys := make([]string, len(all))
-	for i, w := range all {
-		keys[i] = w.key
-	}
-	reg.begin(keys)
-	slices.Sort(keys)
-	for _, k := range keys {
-		if _, err := reg.id(k); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := reg.save(); err != nil {
-		return nil, nil, err
-	}
-	var table []TableEntry
-	var result []filePlan
-	for _, fp := range plans {
-		for i, w := range perFile[fp] {
-			id, err := reg.id(w.key)
-			if err != nil {
-				return nil, nil, err
-			}
-			fp.plan.Probes[i].ID, w.entry.ID = id, id
-			table = append(table, w.entry)
-		}
-		result = append(result, *fp)
-	}
-	done.Recorded = len(table)
-	done.FunctionsCount = int(reg.next())
-	slices.SortFunc(table, func(a, b TableEntry) int { return int(a.ID) - int(b.ID) })
-	return table, result, nil
-}
-
-// facts are what the files of a package say together.
-type facts struct {
-	private      string
-	shadowsError bool
-	linked       map[string]bool
-	inits        map[*sourceFile]int // number of init functions in the files before
-	literals     map[*sourceFile]int
-}
-
-func factsOf(pkg *sourcePackage) facts {
-	fs := facts{linked: map[string]bool{}, inits: map[*sourceFile]int{}, literals: map[*sourceFile]int{}}
-	var taken []string
-	inits, literals := 0, 0
-	// The compiler is given the files in the order of their names.
-	files := slices.Clone(pkg.Files)
-	slices.SortStableFunc(files, func(a, b *sourceFile) int {
-		return strings.Compare(filepath.Base(a.Path), filepath.Base(b.Path))
-	})
-	for _, f := range files {
-		taken = append(taken, f.scan.PrivateNames...)
-		fs.shadowsError = fs.shadowsError || f.scan.ShadowsError
-		for _, name := range f.scan.Linknames {
-			fs.linked[name] = true
-		}
-		fs.inits[f], fs.literals[f] = inits, literals
-		inits += f.scan.InitFunctions
-		literals += f.scan.InitLiterals
-	}
-	fs.private = privateName(taken)
-	return fs
-}
-
-// name is a function's name as the runtime has it, without the package.
-func (fs facts) name(f *sourceFile, fn function) string {
-	switch fn.Root {
-	case "":
-		return "init.func" + strconv.Itoa(fs.literals[f]+fn.Number+1) + fn.Rest
-	case "init":
-		return "init." + strconv.Itoa(fs.inits[f]+fn.Number) + fn.Rest
-	}
-	return fn.Root + fn.Rest
-}
-
 // rewrite writes the copies and adds them to what is replaced.
-func (p *preparation) rewrite(ctx context.Context, plans []filePlan, replace map[string]string) error {
+func (p *preparation) rewrite(ctx context.Context, plans []*filePlan, replace map[string]string) error {
 	var mu sync.Mutex
 	return p.each(ctx, "rewriting sources", len(plans), func(i int) error {
 		fp := plans[i]

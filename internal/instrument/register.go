@@ -54,9 +54,9 @@ func openRegister(path string) (*register, error) {
 	return r, nil
 }
 
-// begin forgets everything if more than three quarters of the ids are not among the keys that are used now.
-func (r *register) begin(used []string) {
-	if len(r.ids) < 4096 || len(r.ids) < 4*len(used) {
+// begin forgets everything if there are four times as many ids as are used now.
+func (r *register) begin(used int) {
+	if len(r.ids) < 4096 || len(r.ids) < 4*used {
 		return
 	}
 	r.ids, r.added, r.torn = map[string]uint32{}, nil, true

@@ -3,6 +3,7 @@ package instrument
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
 	"strings"
 )
 
@@ -11,14 +12,24 @@ type plan struct {
 	Private      string  `json:"private"`      // begins the names that are added: no file of the package has one like it
 	ShadowsError bool    `json:"shadowsError"` // "error" may be another type in this package
 	Probes       []probe `json:"probes"`
-	Original     string  `json:"original,omitempty"` // the path to show in positions, if it is not the file's own
+	Sites        []site  `json:"sites,omitempty"`
 }
 
 // probe is one function that is recorded.
 type probe struct {
-	Index int    `json:"index"` // among the file's functions
-	ID    uint32 `json:"id"`
+	Index  int      `json:"index"` // among the file's functions
+	ID     uint32   `json:"id"`
+	Values bool     `json:"values,omitempty"` // arguments and results are recorded
+	Queue  queueEnd `json:"queue,omitempty"`
 }
+
+// queueEnd says that a function is an end of a queue.
+type queueEnd string
+
+const (
+	queueSend    queueEnd = "send"    // puts its argument into the queue
+	queueReceive queueEnd = "receive" // gets its first result out of it
+)
 
 // rewrite returns the text of a file with the plan's probes in it.
 func rewrite(path string, text []byte, p plan) ([]byte, error) {
@@ -31,11 +42,15 @@ func rewrite(path string, text []byte, p plan) ([]byte, error) {
 	for _, pr := range p.Probes {
 		probes[pr.Index] = pr
 	}
-	r := &rewriter{edited: e, plan: p}
+	r := &rewriter{edited: e, plan: p, namedAt: map[token.Pos]bool{}}
 	index := 0
 	visitFunctions(f, func(v visited) {
 		if pr, ok := probes[index]; ok {
-			r.function(v, pr)
+			if pr.Values || pr.Queue != "" {
+				r.functionWithValues(v, pr)
+			} else {
+				r.function(v, pr)
+			}
 			delete(probes, index)
 		}
 		index++
@@ -43,9 +58,18 @@ func rewrite(path string, text []byte, p plan) ([]byte, error) {
 	if len(probes) > 0 {
 		return nil, fmt.Errorf("%s: the plan names %d functions that are not there; please report this file", path, len(probes))
 	}
-	if r.usesRuntime {
-		// The string at the end makes the semicolon that may be missing, as the package's name did.
-		r.insert(f.Name.End(), fmt.Sprintf("; import %s \"runtime\"", p.Private))
+	if err := r.sites(f); err != nil {
+		return nil, err
+	}
+	if !r.usesRuntime {
+		return text, nil
+	}
+	// The string at the end makes the semicolon that may be missing, as the package's name did.
+	r.insert(f.Name.End(), fmt.Sprintf("; import %s \"runtime\"", p.Private))
+	// The go command tells the compiler which file the copy stands for, but vet shows the copy's name unless told here. All
+	// code is behind it.
+	if at := fset.PositionFor(f.Package, false); fset.Position(f.Package) == at && !strings.Contains(path, "*/") {
+		e.edits = append(e.edits, edit{at.Offset, at.Offset, fmt.Sprintf("/*line %s:%d:%d*/", path, at.Line, at.Column), true})
 	}
 	return e.bytes()
 }
@@ -54,6 +78,14 @@ type rewriter struct {
 	*edited
 	plan        plan
 	usesRuntime bool
+	namedAt     map[token.Pos]bool // parameters and results that were given a name
+}
+
+// isNamed says whether what is at pos was given a name before, and notes that it is now.
+func (r *rewriter) isNamed(pos token.Pos) bool {
+	was := r.namedAt[pos]
+	r.namedAt[pos] = true
+	return was
 }
 
 // function puts the probe of one function behind its opening brace.

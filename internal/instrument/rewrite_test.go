@@ -230,6 +230,13 @@ var (
 	probesSource = `package runtime
 import "unsafe"
 type PastconeValues struct{ x [8]int }
+func (v *PastconeValues) Any(i int, x any)
+func (v *PastconeValues) Error(i int, x error)
+func PastconeEnterValues(id uint32, root bool, v *PastconeValues) uint64
+func PastconeExitValues(token uint64, v *PastconeValues, err *error)
+func PastconeQueueSend(id uint32, element uint64)
+func PastconeQueueReceive(id uint32, element uint64)
+func PastconeIdentity(x any) uint64
 func PastconeEnter(id uint32) uint64
 func PastconeExit(token uint64)
 func PastconeExitError(token uint64, err *error)

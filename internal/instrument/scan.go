@@ -33,6 +33,9 @@ type function struct {
 	Column  int    `json:"column"`
 	Leave   leave  `json:"leave,omitempty"`
 	Handler bool   `json:"handler,omitempty"` // of the form that net/http calls
+
+	Parameters int `json:"parameters,omitempty"`
+	Results    int `json:"results,omitempty"`
 }
 
 // leave is why a function can have no probe.
@@ -55,8 +58,12 @@ var pragmas = []string{"go:nosplit", "go:systemstack", "go:nowritebarrier", "go:
 // parse reads a file as the compiler does. path is the name that positions get.
 func parse(path string, text []byte) (*token.FileSet, *ast.File, error) {
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, path, text, parser.ParseComments|parser.SkipObjectResolution)
+	f, err := parseInto(fset, path, text)
 	return fset, f, err
+}
+
+func parseInto(fset *token.FileSet, path string, text []byte) (*ast.File, error) {
+	return parser.ParseFile(fset, path, text, parser.ParseComments|parser.SkipObjectResolution)
 }
 
 func scan(path string, text []byte) (*scanned, error) {
@@ -87,6 +94,7 @@ func scan(path string, text []byte) (*scanned, error) {
 		p := fset.Position(v.name)
 		fn := function{Root: v.root, Number: v.number, Rest: v.rest, File: p.Filename, Line: p.Line, Column: p.Column}
 		fn.Leave = v.leave
+		fn.Parameters, fn.Results = v.typ.Params.NumFields(), v.typ.Results.NumFields()
 		fn.Handler = http.handler(v.typ)
 		s.Functions = append(s.Functions, fn)
 		if v.decl != nil && v.root == "init" && v.decl.Recv == nil {

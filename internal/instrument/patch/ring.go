@@ -38,6 +38,7 @@ var ringArea = Area{
 		"runtime/zpastcone_noclock.go",
 		"runtime/zpastcone_ring.go",
 		"runtime/zpastcone_probe.go",
+		"runtime/zpastcone_any.go",
 		"runtime/zpastcone_error.go",
 		"runtime/zpastcone_flow.go",
 		"runtime/zpastcone_notimer.go",
