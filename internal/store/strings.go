@@ -151,8 +151,13 @@ func addPlace(t *wire.Table, p wire.Place, id int) error {
 // padTable stands visible marks in for texts and places that are lost, so that no later one gets their
 // ids.
 func padTable(t *wire.Table, texts, places int) error {
+	unknown := wire.Text(0)
+	if n := len(t.Texts()); n < texts {
+		unknown = wire.Text(n) // #nosec G115 -- below TextsMax
+	}
 	for id := len(t.Texts()); id < texts; id = len(t.Texts()) {
-		mark := fmt.Sprintf("?text%d", id)
+		// It does not end in a digit: with the number of a name behind it, it is still taken apart as it was put together.
+		mark := fmt.Sprintf("?text%d?", id)
 		for {
 			if _, taken := t.FindText(mark); !taken {
 				break
@@ -164,8 +169,8 @@ func padTable(t *wire.Table, texts, places int) error {
 		}
 	}
 	for id := len(t.Places()); id < places; id = len(t.Places()) {
-		// No two lost places are the same, and none is one that the table has.
-		p := wire.Place{Line: uint32(1<<32 - 1 - id)} // #nosec G115 -- an id has 32 bits
+		// No two lost places are the same, and none is one that the table has. The function is a mark, if one was made.
+		p := wire.Place{Func: unknown, Line: uint32(1<<32 - 1 - id)} // #nosec G115 -- an id has 32 bits
 		if _, err := t.Site(p); err != nil {
 			return err
 		}

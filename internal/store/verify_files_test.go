@@ -26,7 +26,7 @@ func namedRounds(t *testing.T, path string, rows int) (w *Writer, records []int6
 		t.Fatal(err)
 	}
 	for round := range 3 {
-		stream, err := w.Table().Name(fmt.Sprintf("stream-of-round-%c", 'a'+round))
+		stream, err := w.Table().Name(fmt.Sprintf("stream-of-round-%c%d", 'a'+round, round))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +76,16 @@ func streamsIn(t *testing.T, path string) map[string]int {
 	return got
 }
 
+func tableOf(t *testing.T, path string) *wire.Table {
+	t.Helper()
+	r, err := OpenReader(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	return r.Table()
+}
+
 func verifyPath(t *testing.T, path string) Report {
 	t.Helper()
 	report, err := Verify(context.Background(), path, nil)
@@ -110,13 +120,13 @@ func TestALostStringTableIsOneProblemAndTheRestIsReadable(t *testing.T) {
 			if err := os.Truncate(file, records[2]-3); err != nil {
 				t.Fatal(err)
 			}
-		}, func(records []int64) int64 { return records[1] }, rows, "blocks need 10 texts", "stream-of-round-b"},
+		}, func(records []int64) int64 { return records[1] }, rows, "blocks need 10 texts", "stream-of-round-b1"},
 		"a record in the middle has a flipped bit": {func(t *testing.T, file string, records []int64) {
 			flipBit(t, file, records[0]+stringsHeadBytes+5)
-		}, func(records []int64) int64 { return records[0] }, rows, "checksum", "stream-of-round-c"},
+		}, func(records []int64) int64 { return records[0] }, rows, "checksum", "stream-of-round-c2"},
 		"the head of a record in the middle is damaged": {func(t *testing.T, file string, records []int64) {
 			flipBit(t, file, records[0]+9)
-		}, func(records []int64) int64 { return records[0] }, rows, "checksum", "stream-of-round-a"},
+		}, func(records []int64) int64 { return records[0] }, rows, "checksum", "stream-of-round-a0"},
 	} {
 		t.Run(story, func(t *testing.T) {
 			path := t.TempDir()
@@ -134,6 +144,9 @@ func TestALostStringTableIsOneProblemAndTheRestIsReadable(t *testing.T) {
 			marked, total := 0, 0
 			for name, n := range streams {
 				total += n
+				if again, ok := tableOf(t, path).FindName(name); !ok || tableOf(t, path).NameOf(again) != name {
+					t.Errorf("the name %q does not lead to itself", name)
+				}
 				if strings.HasPrefix(name, "?text") {
 					marked += n
 				}
