@@ -148,7 +148,9 @@ type Recorder struct {
 	committed chan struct{}  // closed and made anew when blocks have become durable, or never will
 	failed    error          // the store has failed for good
 	blocked   error          // the store takes nothing for now
-	closed    bool
+	// stuckSince is when somebody who ends has first seen that; see stuckFor.
+	stuckSince time.Time
+	closed     bool
 }
 
 // Open opens the recording in dir for writing, a new one if there is none, and starts the flow.

@@ -94,8 +94,9 @@ func (r *Recorder) recount() error {
 	return nil
 }
 
-// stuckDrain bounds how long the end of an interrupted recorder may take while its store takes nothing.
-const stuckDrain = 2 * time.Second
+// stuckDrain bounds how long the end of an interrupted recorder may take while its store takes nothing: the store tries again
+// two times in it. It is for all that ends one after the other, the server and its recorder, and not for each.
+const stuckDrain = 500 * time.Millisecond
 
 // endingLook is how often it is looked whether the store is stuck.
 const endingLook = 50 * time.Millisecond
@@ -106,6 +107,22 @@ func (r *Recorder) Stuck() bool {
 	blocked := r.blocked != nil
 	r.mu.Unlock()
 	return blocked || r.store.Stats().Full
+}
+
+// stuckFor says for how long the store has been seen to take nothing, without a break, by those who end.
+func (r *Recorder) stuckFor(now time.Time) time.Duration {
+	stuck := r.Stuck()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !stuck:
+		r.stuckSince = time.Time{}
+	case r.stuckSince.IsZero():
+		r.stuckSince = now
+	default:
+		return now.Sub(r.stuckSince)
+	}
+	return 0
 }
 
 // Ending gives the time in which inputs and the recorder must come to their end: as long as finished, from now; as long as
@@ -122,18 +139,12 @@ func (r *Recorder) Ending(ctx context.Context, finished, interrupted time.Durati
 		last := time.Now().Add(interrupted)
 		look := time.NewTicker(endingLook)
 		defer look.Stop()
-		var stuck time.Time
 		for {
 			select {
 			case <-within.Done():
 				return
 			case now := <-look.C:
-				if !r.Stuck() {
-					stuck = time.Time{}
-				} else if stuck.IsZero() {
-					stuck = now
-				}
-				if now.After(last) || !stuck.IsZero() && now.Sub(stuck) >= stuckDrain {
+				if now.After(last) || r.stuckFor(now) >= stuckDrain {
 					return
 				}
 			}
