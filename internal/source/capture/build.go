@@ -10,9 +10,6 @@ import (
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
-// rangeMax bounds how many acquires one record can stand for.
-const rangeMax = 1 << 16
-
 // record is a record, taken apart.
 type record struct {
 	w0, w1, w2, w3 uint64
@@ -114,6 +111,11 @@ var forms = [256]form{
 	capture.KindLog:             {kind: event.KindLog, place: atCounter},
 	capture.KindTraceOut:        {kind: event.KindLog, place: atCounter},
 	capture.KindTraceIn:         {kind: event.KindLog, place: atCounter},
+	capture.KindAcquireUnseen:   {kind: event.KindWake, place: atCounter, entity: true},
+}
+
+var isLock = [256]bool{
+	capture.KindAcquire: true, capture.KindAcquireInferred: true, capture.KindAcquireUnseen: true, capture.KindRelease: true,
 }
 
 // build adds the event, or the events, of a record to the batch. It gives why it can not.
@@ -128,8 +130,8 @@ func (r *reader) build(x *record) (why string) {
 	count := uint64(1)
 	if x.kind == capture.KindAcquireRange {
 		count = x.w3 & (1<<24 - 1)
-		if last := x.w3 >> 24; count == 0 || count > rangeMax || count > last {
-			return fmt.Sprintf("one record of %d acquires up to release %d: at least 1, at most %d, and at most as many as there were releases", count, last, rangeMax)
+		if last := x.w3 >> 24; count == 0 || count > capture.RangeMax || count > last {
+			return fmt.Sprintf("one record of %d acquires up to release %d: at least 1, at most %d, and at most as many as there were releases", count, last, capture.RangeMax)
 		}
 	}
 	head := wire.Record{Time: r.line.unix(x.w0), Kind: f.kind, Flags: f.flags}
@@ -149,11 +151,11 @@ func (r *reader) build(x *record) (why string) {
 		number, ordinal := x.entity()
 		head.Ordinal = ordinal
 		text := r.textChan
-		if f.kind == event.KindAcquire || f.kind == event.KindRelease {
+		if isLock[x.kind] {
 			text = r.textLock
 		}
 		head.Key = r.name(text, number)
-		if f.kind == event.KindClose || f.flags&wire.FlagClosed != 0 {
+		if f.kind == event.KindClose || f.kind == event.KindWake || f.flags&wire.FlagClosed != 0 {
 			head.Ordinal = 0
 		}
 	}
@@ -185,6 +187,7 @@ func (r *reader) build(x *record) (why string) {
 	r.add(name, &head)
 	if x.kind == capture.KindExit {
 		r.forget(x.w1)
+		delete(r.came, x.stream)
 	}
 	return ""
 }
@@ -228,6 +231,12 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 		if len(x.values) > 0 {
 			r.arguments(x)
 		}
+		if len(r.came) > 0 && x.kind == capture.KindCallRoot {
+			if c, ok := r.came[x.stream]; ok {
+				delete(r.came, x.stream)
+				r.cause(r.contextRef(&c))
+			}
+		}
 	case capture.KindReturn:
 		if x.b != 0 || len(x.values) > 0 {
 			r.results(x)
@@ -256,7 +265,7 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 			}
 		}
 	case capture.KindPanic:
-		r.data(`{"panic":`).firstText(x).text(`}`)
+		r.data(`{"error":`).firstText(x).text(`,"class":"panic"}`)
 	case capture.KindRecover:
 		r.data(`{"recovered":true}`)
 	case capture.KindError:
@@ -269,7 +278,32 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 		r.data(`{"signal":`).firstText(x).text(`}`)
 	case capture.KindLog:
 		r.data(`{"text":`).firstText(x).text(`}`)
+	case capture.KindTraceOut, capture.KindTraceIn:
+		r.traced(x)
+	case capture.KindAcquireUnseen:
+		r.unseen(x, head)
 	}
+}
+
+// unseen makes the event of an acquire whose release left no record: a wake that nobody can be shown for. An acquire would
+// have the correlator wait for a release that never comes.
+func (r *reader) unseen(x *record, head *wire.Record) {
+	r.data(`{"acquired":true,"release":"not recorded"`)
+	var by, after uint64
+	v := values{left: x.values}
+	for v.next() {
+		switch v.index {
+		case 0:
+			by = v.words[0]
+		case 1:
+			after = v.words[0]
+		}
+	}
+	if by != 0 && by < 1<<40 {
+		head.Peer = r.name(r.textGoroutine, by)
+		r.text(`,"after":`).number64(after)
+	}
+	r.text(`}`)
 }
 
 // cause names the event's cause.

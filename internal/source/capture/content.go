@@ -147,17 +147,14 @@ func cutLocation(from []byte) (c counter, l location, rest []byte, err error) {
 	return c, l, rest, nil
 }
 
-// function is a line of the table of functions. Of a state site, State names what it sets. Args and Results name values, for
-// people; they may be missing.
+// function is a line of the table of functions. Of a state site, State names what it sets.
 type function struct {
-	ID      uint32   `json:"id"`
-	Func    string   `json:"func"`
-	File    string   `json:"file"`
-	Line    uint32   `json:"line"`
-	Root    bool     `json:"root"`
-	State   string   `json:"state"`
-	Args    []string `json:"args"`
-	Results []string `json:"results"`
+	ID    uint32 `json:"id"`
+	Func  string `json:"func"`
+	File  string `json:"file"`
+	Line  uint32 `json:"line"`
+	Root  bool   `json:"root"`
+	State string `json:"state"`
 }
 
 func parseFunction(line []byte) (function, error) {
@@ -170,8 +167,6 @@ func parseFunction(line []byte) (function, error) {
 		return f, fmt.Errorf("id is %d: it must be from 1 to %d", f.ID, FunctionsMax)
 	case len(f.Func) > event.TextBytesMax || len(f.File) > event.TextBytesMax || len(f.State) > event.TextBytesMax:
 		return f, fmt.Errorf("a text is longer than %d bytes", event.TextBytesMax)
-	case len(f.Args) > valuesMax || len(f.Results) > valuesMax:
-		return f, fmt.Errorf("it names %d arguments and %d results: at most %d", len(f.Args), len(f.Results), valuesMax)
 	}
 	return f, nil
 }

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -200,39 +201,51 @@ func appendQuoted(dst, text []byte) []byte {
 	return append(dst, '"')
 }
 
-// arguments writes what a call was given. Those of a root stand by themselves: a request's method and path, a test's name.
+// arguments writes what a call was given. Where values have names, they stand by themselves: a request's method and path, a test's name.
 func (r *reader) arguments(x *record) {
-	f := &r.functions[x.a]
-	if x.kind == capture.KindCallRoot {
-		r.data(`{`).fields(x, f.args, "arg").text(`}`)
+	names := r.functions[x.a].fields
+	if x.kind != capture.KindCallRoot || names == nil {
+		r.data(`{"args":`).list(x).text(`}`)
 		return
 	}
-	r.data(`{"args":`).list(x, f.args).text(`}`)
-}
-
-// results writes how a call ended, and what it gave.
-func (r *reader) results(x *record) {
-	n := 0
+	v := values{left: x.values}
 	r.data(`{`)
-	if x.b&capture.ReturnError != 0 {
-		r.text(`"failed":true`)
-		n++
-	}
-	if x.b&capture.ReturnPanicked != 0 {
-		r.comma(n).text(`"panicked":true`)
-		n++
-	}
-	if len(x.values) > 0 {
-		r.comma(n).text(`"results":`).list(x, r.functions[x.a].results)
+	for i := 0; v.next(); {
+		if int(v.index) < len(names) {
+			r.comma(i).text(names[v.index]).value(&v)
+			i++
+		}
 	}
 	r.text(`}`)
 }
 
-// list writes values: an object if they have names, else a list.
-func (r *reader) list(x *record, names []string) *reader {
-	if len(names) > 0 {
-		return r.text(`{`).fields(x, names, "value").text(`}`)
+// results writes how a call ended, and what it gave: one result by itself, several as a list.
+func (r *reader) results(x *record) {
+	r.data(`{`)
+	n := 1
+	switch {
+	case x.b&capture.ReturnPanicked != 0:
+		r.text(`"reason":"panic"`)
+	case x.b&capture.ReturnError != 0:
+		r.text(`"reason":"error"`)
+	default:
+		n = 0
 	}
+	v := values{left: x.values}
+	if v.next() {
+		r.comma(n).text(`"result":`)
+		if one := v; v.next() {
+			r.list(x)
+		} else {
+			one.cut = append(one.room[:0], one.cut...)
+			r.value(&one)
+		}
+	}
+	r.text(`}`)
+}
+
+// list writes values in their order.
+func (r *reader) list(x *record) *reader {
 	r.text(`[`)
 	v := values{left: x.values}
 	for i := 0; i < valuesMax && v.next(); i++ {
@@ -241,34 +254,74 @@ func (r *reader) list(x *record, names []string) *reader {
 	return r.text(`]`)
 }
 
-// fields writes values with their names. One without a name has its number.
-func (r *reader) fields(x *record, names []string, unnamed string) *reader {
-	v := values{left: x.values}
-	for i := 0; i < valuesMax && v.next(); i++ {
-		r.comma(i)
-		if int(v.index) < len(names) && names[v.index] != "" {
-			r.batch.Arena = append(r.batch.Arena, names[v.index]...) // quoted already
-		} else {
-			r.text(`"`).text(unnamed).number64(uint64(v.index)).text(`"`)
-		}
-		r.text(`:`).value(&v)
-	}
-	return r
-}
-
 // failure writes what is known of an error: its text where it appears, its identity always, so that one finds the places that it
 // passed.
 func (r *reader) failure(x *record) {
-	r.data(`{`)
 	switch x.b {
 	case capture.ErrorPassed:
-		r.text(`"passed":true`)
+		r.data(`{"passed":true`)
 	case capture.ErrorWrapped:
-		r.text(`"error":`).firstText(x).text(`,"wraps":true`)
+		r.data(`{"error":`).firstText(x).text(`,"wraps":true`)
 	default:
-		r.text(`"error":`).firstText(x)
+		r.data(`{"error":`).firstText(x)
 	}
 	r.text(`,"identity":"`)
 	r.batch.Arena = strconv.AppendUint(r.batch.Arena, x.w3, 16)
 	r.text(`"}`)
+}
+
+// traceContext is a trace's id and a span's, as W3C's header traceparent carries them from one program to another.
+type traceContext [traceIDBytes + spanIDBytes]byte
+
+const (
+	traceIDBytes = 16
+	spanIDBytes  = 8
+	contextsMax  = 1 << 20
+)
+
+// context reads the context of a record.
+func context24(x *record) (c traceContext, ok bool) {
+	v := values{left: x.values}
+	for v.next() {
+		if v.isText() && len(v.cut) == len(c) {
+			return traceContext(v.cut), true
+		}
+	}
+	return c, false
+}
+
+// traced makes the event of a request that left or came. What left has a ref; what came has that as its cause, if it left in this same
+// recording: another program's is not known here.
+func (r *reader) traced(x *record) {
+	c, ok := context24(x)
+	if !ok {
+		r.data(`{"trace":null}`)
+		return
+	}
+	r.data(`{"trace":"`)
+	r.batch.Arena = hex.AppendEncode(r.batch.Arena, c[:traceIDBytes])
+	r.text(`","span":"`)
+	r.batch.Arena = hex.AppendEncode(r.batch.Arena, c[traceIDBytes:])
+	r.text(`"}`)
+	if x.kind == capture.KindTraceOut {
+		if len(r.contexts) >= contextsMax {
+			clear(r.contexts)
+		}
+		r.contexts[c] = struct{}{}
+		r.ext.Ref = r.contextRef(&c)
+		return
+	}
+	if _, known := r.contexts[c]; known {
+		r.cause(r.contextRef(&c))
+		if len(r.came) < contextsMax {
+			r.came[x.stream] = c
+		}
+	}
+}
+
+// contextRef names the event that a request left with.
+func (r *reader) contextRef(c *traceContext) []byte {
+	b := hex.AppendEncode(r.ref[:0], c[:traceIDBytes])
+	r.ref = hex.AppendEncode(append(b, '-'), c[traceIDBytes:])
+	return r.ref
 }

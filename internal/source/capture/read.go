@@ -51,6 +51,24 @@ type Stats struct {
 	Torn        bool   // the file is not whole
 }
 
+// Note says what a person should know about the recording; it is empty if there is nothing.
+func (s *Stats) Note() string {
+	var notes []string
+	if s.Incomplete != "" {
+		notes = append(notes, s.Incomplete)
+	}
+	if s.Torn {
+		notes = append(notes, "the file is not whole: what was written up to there has been read")
+	}
+	if s.Dropped > 0 {
+		notes = append(notes, fmt.Sprintf("%d records were dropped by the program, since the ring was full", s.Dropped))
+	}
+	if s.Overwritten > 0 {
+		notes = append(notes, "a flight recorder: what was before has been overwritten")
+	}
+	return strings.Join(notes, "; ")
+}
+
 // reader makes events of a capture file. It is used from one goroutine.
 type reader struct {
 	o      Options
@@ -80,6 +98,8 @@ type reader struct {
 	own                                          wire.Name // the stream of Pastcone itself
 	ownSeq                                       uint64
 
+	contexts                map[traceContext]struct{} // that left
+	came                    map[uint64]traceContext   // by stream: with which the root call came that is next
 	entities                map[entityKey]uint64
 	elements                map[entityKey]uint64
 	entityLast, elementLast uint64
@@ -93,11 +113,11 @@ type reader struct {
 
 // known is a function of the table.
 type known struct {
-	site          wire.Site
-	state         wire.Text // ends in "#"
-	queue         wire.Text
-	queueTail     uint64
-	args, results []string // quoted
+	site      wire.Site
+	state     wire.Text // ends in "#"
+	queue     wire.Text
+	queueTail uint64
+	fields    []string // what the values of its calls are called, if they have names
 }
 
 // Read reads a capture file to its end, and hands its events to the sink in batches. file is its name, for messages. What can
@@ -113,6 +133,7 @@ func Read(ctx context.Context, in io.Reader, file string, o Options, sink source
 	r := &reader{
 		o: o, file: file, sink: sink, table: sink.Table(), line: newTimeline(clockReading{}),
 		merger: merger{byP: map[uint32]*lane{}}, streams: map[uint64]*stream{}, places: map[counter]wire.Site{},
+		contexts: map[traceContext]struct{}{}, came: map[uint64]traceContext{},
 		entities: map[entityKey]uint64{}, elements: map[entityKey]uint64{},
 	}
 	r.setSlope()
@@ -342,20 +363,20 @@ func (r *reader) learnFunctions(lines []byte) (why string) {
 		if tail, is := name.Tail(); is {
 			k.queueTail = tail + 1
 		}
-		k.args, k.results = quotedAll(f.Args), quotedAll(f.Results)
+		k.fields = rootFields(f.Func)
 	}
 	return why
 }
 
-func quotedAll(names []string) (quoted []string) {
-	for _, n := range names {
-		if n == "" || n == "_" {
-			quoted = append(quoted, "")
-			continue
-		}
-		quoted = append(quoted, string(appendQuoted(nil, []byte(n))))
+// rootFields names the values of the roots of the standard library: see patch.Functions.
+func rootFields(function string) []string {
+	switch {
+	case strings.HasPrefix(function, "net/http."):
+		return []string{`"method":`, `"path":`}
+	case strings.HasPrefix(function, "testing."):
+		return []string{`"test":`}
 	}
-	return quoted
+	return nil
 }
 
 func (r *reader) learnPlaces(content []byte) (why string) {
@@ -398,7 +419,7 @@ func (r *reader) silenced(content []byte) (why string) {
 			continue
 		}
 		from := len(r.batch.Arena)
-		r.text(`{"calls":`).number64(s.calls).text(`,"nanoseconds":`).number64(r.line.nanos(s.ticks)).text(`,"silenced":`)
+		r.text(`{"name":"calls without a record","value":`).number64(s.calls).text(`,"calls":`).number64(s.calls).text(`,"nanoseconds":`).number64(r.line.nanos(s.ticks)).text(`,"silenced":`)
 		r.batch.Arena = append(strconv.AppendBool(r.batch.Arena, s.silent), '}')
 		r.note(event.KindMetric, unix, r.functions[s.function].site, from)
 	}
@@ -409,7 +430,7 @@ func (r *reader) silenced(content []byte) (why string) {
 func (r *reader) ended(e *ending) {
 	r.stats.Ended, r.stats.ExitCode, r.stats.Incomplete = e.How, e.ExitCode, e.Incomplete
 	from := len(r.batch.Arena)
-	r.text(`{"ended":`)
+	r.text(`{"reason":`)
 	r.batch.Arena = appendQuoted(r.batch.Arena, []byte(e.How[:min(len(e.How), 100)]))
 	if e.How == "exit" {
 		r.text(`,"exit_code":`)

@@ -14,3 +14,8 @@ func reserve(f *os.File, size int64) error {
 	}
 	return err
 }
+
+// punch gives a part of a file back to the disk.
+func punch(f *os.File, from, bytes int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, bytes) // #nosec G115 -- a file descriptor
+}

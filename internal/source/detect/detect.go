@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/pastcone/pastcone/internal/source/capture"
 	"github.com/pastcone/pastcone/internal/source/gotrace"
 )
 
@@ -29,6 +30,7 @@ type Format uint8
 const (
 	EventLines Format = iota + 1
 	GoTrace
+	Capture
 )
 
 // String names the format for people.
@@ -38,6 +40,8 @@ func (f Format) String() string {
 		return "event lines"
 	case GoTrace:
 		return "Go execution trace"
+	case Capture:
+		return "capture of a Go program"
 	}
 	return fmt.Sprintf("format(%d)", uint8(f))
 }
@@ -279,6 +283,9 @@ func formatOf(head []byte) (Format, error) {
 	if bytes.HasPrefix(head, []byte("go 1.")) {
 		return GoTrace, nil
 	}
+	if bytes.HasPrefix(head, []byte(capture.Magic)) {
+		return Capture, nil
+	}
 	for _, b := range binaries {
 		if bytes.HasPrefix(head, []byte(b.magic)) {
 			return 0, &UnsupportedError{b.what, b.advice}
@@ -341,7 +348,7 @@ func unknownBinary(head []byte) error {
 	if head[0] == 0x0a && len(head) > 3 {
 		return &UnsupportedError{"binary protocol buffers (a Perfetto trace, or OTLP)", "neither is read yet; " + strings.TrimPrefix(otlpAdvice, "OpenTelemetry data is not read yet; ")}
 	}
-	return &UnsupportedError{fmt.Sprintf("binary data that begins with %q", clip(head)), "what can be imported is event lines (one JSON object a line) and Go execution traces, plain or compressed with gzip or zstd"}
+	return &UnsupportedError{fmt.Sprintf("binary data that begins with %q", clip(head)), "what can be imported is event lines (one JSON object a line), Go execution traces and captures of Go programs, plain or compressed with gzip or zstd"}
 }
 
 func clip(p []byte) []byte { return p[:min(len(p), 24)] }

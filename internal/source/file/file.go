@@ -13,6 +13,7 @@ import (
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/source"
+	"github.com/pastcone/pastcone/internal/source/capture"
 	"github.com/pastcone/pastcone/internal/source/detect"
 	"github.com/pastcone/pastcone/internal/source/gotrace"
 	"github.com/pastcone/pastcone/internal/source/ndjson"
@@ -126,6 +127,18 @@ func (f *File) Read(ctx context.Context, o Options, sink source.Sink) (Summary, 
 		if err == nil && !stats.WallClock {
 			s.Note = "its times count from its first event: the trace does not say when it was made"
 		}
+	case detect.Capture:
+		var stats capture.Stats
+		batch := 0
+		if o.BatchEvents != nil {
+			batch = min(max(o.BatchEvents(), 1), capture.BatchEventsMax)
+		}
+		stats, err = capture.Read(ctx, f.input, f.name, capture.Options{
+			BatchEvents: batch,
+			Progress:    func(s capture.Stats) { progress(s.Events, s.Rejected) },
+		}, sink)
+		progress(stats.Events, stats.Rejected)
+		s.Note = stats.Note()
 	default:
 		err = fmt.Errorf("%s: %s: no reader for it", f.name, f.Format())
 	}
