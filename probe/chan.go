@@ -113,7 +113,7 @@ func (c *Chan[T]) isEmpty() bool {
 //go:noinline
 func (c *Chan[T]) recordSend(began int64, m Message[T]) {
 	if m.number != 0 {
-		record(m.from, began, &fields{kind: "send", at: placeOf(3), key: c.name, number: c.number, ordinal: m.number, empty: c.isEmpty()})
+		record(m.from, began, &fields{kind: "send", at: placeOf(3), key: c.name, number: c.number, ordinal: m.number, empty: c.isEmpty(), seen: true})
 	}
 }
 
@@ -136,7 +136,7 @@ func (c *Chan[T]) Take(ctx context.Context) (context.Context, T, error) {
 		err = c.recordReceive(ctx, m, ok, m.from)
 	}
 	if err == nil && m.from != nil && active.Load() != nil {
-		ctx = withScope(ctx, &scope{scopeOf(ctx).stream, m.from.labels, m.from.encoded})
+		ctx = withScope(ctx, &scope{scopeOf(ctx).stream, m.from.baggage})
 	}
 	return ctx, m.Value, err
 }
@@ -179,7 +179,7 @@ func (c *Chan[T]) Received(ctx context.Context, m Message[T], ok bool) (T, error
 //go:noinline
 func (c *Chan[T]) recordReceive(ctx context.Context, m Message[T], ok bool, labels *scope) error {
 	if active.Load() != nil {
-		f := fields{kind: "receive", at: placeOf(3), key: c.name, number: c.number, labels: labels}
+		f := fields{kind: "receive", at: placeOf(3), key: c.name, number: c.number, labels: labels, seen: true}
 		switch {
 		case !ok:
 			f.closed = true
@@ -201,7 +201,7 @@ func (c *Chan[T]) recordReceive(ctx context.Context, m Message[T], ok bool, labe
 func (c *Chan[T]) Close(ctx context.Context) {
 	if active.Load() != nil {
 		// Before the act: its receives come after it.
-		record(scopeOf(ctx), now(), &fields{kind: "close", at: placeOf(2), key: c.name, number: c.number})
+		record(scopeOf(ctx), now(), &fields{kind: "close", at: placeOf(2), key: c.name, number: c.number, seen: true})
 	}
 	close(c.c)
 }

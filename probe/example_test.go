@@ -70,3 +70,34 @@ func Example() {
 	}
 	// Output: {"request":"r1","error":"sold out"}}
 }
+
+// What goes along with a call to another process is a map: an interceptor of gRPC has metadata.MD.
+func ExampleInject() {
+	file := filepath.Join(os.TempDir(), "probe-inject.ndjson")
+	defer os.Remove(file) //nolint:errcheck // a temporary file
+	recorder, err := probe.Start(probe.Options{File: file})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	metadata := map[string][]string{}
+
+	// The process that calls:
+	probe.Inject(probe.Attach(context.Background(), "client"), probe.Metadata(metadata), slog.String("method", "/shop/Order"))
+
+	// The process that is called:
+	ctx := probe.Attach(context.Background(), "grpc")
+	ctx, span := probe.RootFrom(ctx, probe.Metadata(metadata))
+	probe.Log(ctx, "ordered")
+	span.End()
+	probe.Exit(ctx)
+
+	if err := recorder.Close(); err != nil {
+		fmt.Println(err)
+	}
+	text, _ := os.ReadFile(file)
+	_, name, _ := strings.Cut(string(text), `"ref":"`)
+	name, _, _ = strings.Cut(name, `"`)
+	fmt.Println(strings.Contains(string(text), `"cause":"`+name+`","root":true`))
+	// Output: true
+}

@@ -70,5 +70,5 @@ func (m *Mutex) fields(kind string) fields {
 		}
 		m.number, m.Name = named.Add(1), string(appendNameHead(nil, m.Name))
 	}
-	return fields{kind: kind, at: placeOf(4), key: m.Name, number: m.number}
+	return fields{kind: kind, at: placeOf(4), key: m.Name, number: m.number, seen: true}
 }

@@ -8,6 +8,7 @@ import (
 
 // place is a line of the program, as its fields stand in an event line.
 type place struct {
+	pc       uintptr
 	whole    string // ,"func":"…","file":"…","line":17
 	function string // ,"func":"…"
 }
@@ -25,11 +26,19 @@ func placeOf(depth int) *place {
 	if runtime.Callers(depth+1, pc[:]) == 0 {
 		return nil
 	}
-	if p, ok := places.Load(pc[0]); ok {
+	return placeAt(pc[0])
+}
+
+// placeAt gives the place of a return address, as runtime.Callers gives it; nil for 0.
+func placeAt(pc uintptr) *place {
+	if pc == 0 {
+		return nil
+	}
+	if p, ok := places.Load(pc); ok {
 		return p.(*place)
 	}
-	frame, _ := runtime.CallersFrames(pc[:]).Next()
-	p := &place{}
+	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
+	p := &place{pc: pc}
 	if frame.Function != "" {
 		text := appendText([]byte(`,"func":`), frame.Function, textBytesMax)
 		p.function = string(text)
@@ -39,6 +48,6 @@ func placeOf(depth int) *place {
 		}
 		p.whole = string(text)
 	}
-	places.Store(pc[0], p)
+	places.Store(pc, p)
 	return p
 }

@@ -58,7 +58,10 @@ type fields struct {
 	ordinal uint64
 	message string
 	child   string
+	ref     string
+	cause   string
 	root    bool
+	seen    bool // the runtime records it by itself, where it is patched to
 	empty   bool
 	closed  bool
 	labels  *scope // whose labels the event has; nil: its own scope's
@@ -70,6 +73,12 @@ type fields struct {
 func record(sc *scope, time int64, f *fields) bool {
 	if f.labels == nil {
 		f.labels = sc
+	}
+	if !f.seen && ring != nil {
+		toRing(f)
+	}
+	if sc.stream == nil {
+		return false
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
@@ -207,6 +216,12 @@ func appendFields(b []byte, f *fields) []byte {
 	}
 	if f.child != "" {
 		b = append(appendEscaped(append(b, `,"child":"`...), f.child), '"')
+	}
+	if f.ref != "" {
+		b = appendText(append(b, `,"ref":`...), f.ref, nameBytesMax)
+	}
+	if f.cause != "" {
+		b = appendText(append(b, `,"cause":`...), f.cause, nameBytesMax)
 	}
 	if f.root {
 		b = append(b, `,"root":true`...)

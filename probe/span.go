@@ -9,6 +9,7 @@ import (
 type Span struct {
 	scope *scope
 	at    *place
+	root  bool
 }
 
 // Call records that the function that calls it was entered. End it where the function returns:
@@ -24,7 +25,7 @@ func Call(ctx context.Context, attrs ...slog.Attr) Span {
 // Root is [Call] for a function that founds a piece of work: it handles a request, a job, a test. All
 // that follows from it is one correlation.
 func Root(ctx context.Context, attrs ...slog.Attr) Span {
-	if active.Load() == nil {
+	if off() {
 		return Span{}
 	}
 	return call(ctx, true, attrs)
@@ -32,8 +33,8 @@ func Root(ctx context.Context, attrs ...slog.Attr) Span {
 
 //go:noinline
 func call(ctx context.Context, root bool, attrs []slog.Attr) Span {
-	s := Span{scope: scopeOf(ctx), at: placeOf(3)}
-	record(s.scope, now(), &fields{kind: "call", at: s.at, root: root, attrs: attrs})
+	s := Span{scopeOf(ctx), placeOf(3), root}
+	record(s.scope, now(), &fields{kind: "call", at: s.at, root: root, seen: !root, attrs: attrs})
 	return s
 }
 
@@ -46,7 +47,7 @@ func (s Span) End(attrs ...slog.Attr) {
 
 //go:noinline
 func (s Span) end(attrs []slog.Attr) {
-	record(s.scope, now(), &fields{kind: "return", at: s.at, inside: true, attrs: attrs})
+	record(s.scope, now(), &fields{kind: "return", at: s.at, inside: true, seen: !s.root, attrs: attrs})
 }
 
 // Error records that err was raised here, and returns it:
@@ -56,7 +57,7 @@ func (s Span) end(attrs []slog.Attr) {
 // Nil is no error and no event. Record an error where it arises, not again where it is handed on. The
 // text is in data.error.
 func Error(ctx context.Context, err error, attrs ...slog.Attr) error {
-	if err != nil && active.Load() != nil {
+	if err != nil && !off() {
 		remark(ctx, fields{kind: "error", attrs: attrs}, slog.String("error", textOf(err)))
 	}
 	return err
@@ -74,14 +75,14 @@ func textOf(err error) (text string) {
 
 // Log records a remark. The text is in data.text.
 func Log(ctx context.Context, text string, attrs ...slog.Attr) {
-	if active.Load() != nil {
+	if !off() {
 		remark(ctx, fields{kind: "log", attrs: attrs}, slog.String("text", text))
 	}
 }
 
 // Metric records a measured number: data has its name and value.
 func Metric(ctx context.Context, name string, value float64, attrs ...slog.Attr) {
-	if active.Load() != nil {
+	if !off() {
 		remark(ctx, fields{kind: "metric", attrs: attrs}, slog.String("name", name), slog.Float64("value", value))
 	}
 }
@@ -89,7 +90,7 @@ func Metric(ctx context.Context, name string, value float64, attrs ...slog.Attr)
 // State records that a value that outlives the call has changed. The key names the value, the
 // attributes say what it is now.
 func State(ctx context.Context, key string, attrs ...slog.Attr) {
-	if active.Load() != nil {
+	if !off() {
 		remark(ctx, fields{kind: "state", key: key, attrs: attrs})
 	}
 }

@@ -54,11 +54,17 @@ func appendNameHead(dst []byte, name string) []byte {
 	return dst
 }
 
-// scope is what a context carries: the stream, and the labels of its events.
+// scope is what a context carries: the stream, and what is known of the work that it does.
 type scope struct {
-	stream  *stream
+	stream *stream // nil: no stream of this package; only what the runtime records of itself goes on
+	baggage
+}
+
+// baggage goes along with the work: into the goroutines that it spawns, and with its messages.
+type baggage struct {
 	labels  []slog.Attr
 	encoded []byte // the labels as the inside of a JSON object
+	trace   *trace // in which it came from another process, or leaves to others; nil: none yet
 }
 
 type scopeKey struct{}
@@ -94,8 +100,14 @@ func scopeOf(ctx context.Context) *scope {
 	if sc := carried(ctx); sc != nil {
 		return sc
 	}
+	if active.Load() == nil {
+		return &nowhere
+	}
 	return ambient.scope(goroutineNumber())
 }
+
+// nowhere is the scope where no recorder gives out streams, but the runtime records.
+var nowhere scope
 
 func withScope(ctx context.Context, sc *scope) context.Context {
 	if ctx == nil {
@@ -112,7 +124,10 @@ func withScope(ctx context.Context, sc *scope) context.Context {
 func Attach(ctx context.Context, name string) context.Context {
 	sc := &scope{stream: newStream(name)}
 	if outer := carried(ctx); outer != nil {
-		sc.labels, sc.encoded = outer.labels, outer.encoded
+		sc.baggage = outer.baggage
+	}
+	if adopting.Load() {
+		ambient.adopt(goroutineNumber(), sc)
 	}
 	return withScope(ctx, sc)
 }
@@ -131,7 +146,7 @@ func Spawn(ctx context.Context, name string) context.Context {
 			return ctx
 		}
 		// Recording can begin later: the child must not write into its parent's stream then.
-		return withScope(ctx, &scope{newStream(name), parent.labels, parent.encoded})
+		return withScope(ctx, &scope{newStream(name), parent.baggage})
 	}
 	if parent == nil {
 		parent = ambient.scope(goroutineNumber())
@@ -142,8 +157,8 @@ func Spawn(ctx context.Context, name string) context.Context {
 func spawn(ctx context.Context, parent *scope, name string, at *place) context.Context {
 	child := newStream(name)
 	child.pending = true // nobody else has it yet
-	record(parent, now(), &fields{kind: "spawn", at: at, child: child.name})
-	return withScope(ctx, &scope{child, parent.labels, parent.encoded})
+	record(parent, now(), &fields{kind: "spawn", at: at, child: child.name, seen: true})
+	return withScope(ctx, &scope{child, parent.baggage})
 }
 
 // Exit records that the stream of this context is over.
@@ -151,7 +166,10 @@ func Exit(ctx context.Context) {
 	if active.Load() == nil {
 		return
 	}
-	record(scopeOf(ctx), now(), &fields{kind: "exit"})
+	record(scopeOf(ctx), now(), &fields{kind: "exit", seen: true})
+	if adopting.Load() {
+		ambient.leave(goroutineNumber())
+	}
 }
 
 // Go runs f in a new goroutine, with a context that carries a stream of its own, and records the
@@ -171,15 +189,20 @@ func Go(ctx context.Context, name string, f func(ctx context.Context)) {
 
 func run(ctx context.Context, f func(ctx context.Context)) {
 	sc := carried(ctx)
-	record(sc, now(), &fields{}) // only the start, which is pending
+	if adopting.Load() {
+		number := goroutineNumber()
+		ambient.adopt(number, sc)
+		defer ambient.leave(number)
+	}
+	record(sc, now(), &fields{seen: true}) // only the start, which is pending
 	returned := false
 	// No recover: a panic must end the program as it would without us, with its own stack.
 	defer func() {
 		if !returned {
-			record(sc, now(), &fields{kind: "error", attrs: []slog.Attr{
+			record(sc, now(), &fields{kind: "error", seen: true, attrs: []slog.Attr{
 				slog.String("error", "the goroutine "+sc.stream.name+" ends by a panic or runtime.Goexit")}})
 		}
-		record(sc, now(), &fields{kind: "exit"})
+		record(sc, now(), &fields{kind: "exit", seen: true})
 		if !returned {
 			if r := active.Load(); r != nil {
 				_ = r.Flush() // the process may be about to die; an error shows in Stats
@@ -194,7 +217,7 @@ func run(ctx context.Context, f func(ctx context.Context)) {
 // those that are spawned with it, and where [Chan.Take] receives what is sent with it. An attribute
 // replaces an earlier one of the same key.
 func With(ctx context.Context, attrs ...slog.Attr) context.Context {
-	if active.Load() == nil && carried(ctx) == nil {
+	if off() && carried(ctx) == nil {
 		return ctx
 	}
 	sc := scopeOf(ctx)
@@ -210,7 +233,7 @@ func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 			labels = append(labels, a)
 		}
 	}
-	return withScope(ctx, &scope{sc.stream, labels, appendAttrs(nil, labels)})
+	return withScope(ctx, &scope{sc.stream, baggage{labels, appendAttrs(nil, labels), sc.trace}})
 }
 
 // Continue returns a context with the deadline, cancellation, values and labels of work, in the stream
@@ -222,7 +245,7 @@ func Continue(work, own context.Context) context.Context {
 	}
 	sc := &scope{stream: scopeOf(own).stream}
 	if from != nil {
-		sc.labels, sc.encoded = from.labels, from.encoded
+		sc.baggage = from.baggage
 	}
 	return withScope(work, sc)
 }
@@ -238,6 +261,31 @@ type ambientStreams struct {
 	mu      sync.RWMutex
 	scopes  map[uint64]*scope
 	session uint64
+	adopted map[uint64]*scope // goroutines whose stream is known, though their context does not carry it
+}
+
+// adopting says that the streams of goroutines are remembered by number, too, so that what happens without a context finds
+// them. It costs about a microsecond a goroutine, so only a log handler turns it on: programs log without a context.
+var adopting atomic.Bool
+
+// adopt remembers the stream of a goroutine. Beyond ambientStreamsMax it does not: then events without a context get a stream
+// of their own.
+func (a *ambientStreams) adopt(goroutine uint64, sc *scope) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.adopted == nil {
+		a.adopted = map[uint64]*scope{}
+	}
+	if _, known := a.adopted[goroutine]; known || len(a.adopted) < ambientStreamsMax {
+		a.adopted[goroutine] = sc
+	}
+}
+
+// leave forgets a goroutine that ends.
+func (a *ambientStreams) leave(goroutine uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.adopted, goroutine)
 }
 
 func (a *ambientStreams) scope(goroutine uint64) *scope {
@@ -246,6 +294,10 @@ func (a *ambientStreams) scope(goroutine uint64) *scope {
 		session = r.session
 	}
 	a.mu.RLock()
+	if sc := a.adopted[goroutine]; sc != nil {
+		a.mu.RUnlock()
+		return sc
+	}
 	sc := a.scopes[goroutine]
 	current := a.session == session
 	a.mu.RUnlock()
