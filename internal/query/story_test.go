@@ -139,6 +139,27 @@ func TestWhyGoesOnThroughASpawnThatCameLate(t *testing.T) {
 	}
 }
 
+// A driver waits for many things before it sends a job, and so does the worker that takes it, also for other work in between: the chain
+// of one job shows what was waited for on its behalf.
+func TestWhyShowsOnlyTheWaitsOfTheWorkThatItExplains(t *testing.T) {
+	lock := func(parent, release event.ID) []event.Edge {
+		return []event.Edge{{ID: parent, Kind: event.EdgeContext, P: 1}, {ID: release, Kind: event.EdgeLock, P: 1}}
+	}
+	r := told(t, 1,
+		event.Event{Stream: "driver", Kind: event.KindCall, Correlation: 1},
+		event.Event{Stream: "other", Kind: event.KindRelease, Key: "l", Correlation: 2},
+		event.Event{Stream: "driver", Kind: event.KindAcquire, Key: "l", Correlation: 1, Causes: lock(1, 2)}, // before the job
+		event.Event{Stream: "driver", Kind: event.KindSend, Key: "jobs", Correlation: 4, Causes: by(event.EdgeContext, 1)},
+		event.Event{Stream: "worker", Kind: event.KindReceive, Key: "jobs", Correlation: 4, Causes: by(event.EdgeMessage, 4)},
+		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 4, Causes: lock(5, 2)},
+		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 1, Causes: lock(1, 2)}, // for other work
+		event.Event{Stream: "worker", Kind: event.KindError, Correlation: 4, Causes: by(event.EdgeContext, 5)},
+	)
+	if got := outline(why(t, r, 8, query.WhyOptions{})); got != "1 4 5 8(6<2 1µs)" {
+		t.Errorf("the chain is %s", got)
+	}
+}
+
 func TestWhyShowsTheLongestWaitsAndCountsTheRest(t *testing.T) {
 	events := []event.Event{{Stream: "g1", Kind: event.KindCall, Correlation: 1}}
 	for i := range 5 {

@@ -171,8 +171,8 @@ type foundWait struct {
 }
 
 // addWaits finds, for each step, the events of its stream since the step before that had a further
-// cause. Above the founder of the event's correlation only the steps themselves are looked at: what a
-// driver waited for in all its life is no reason for one job.
+// cause, and belong to the same work: to the event's correlation. Of its founder, and above, only the steps themselves are
+// looked at: what a driver waited for in all its life is no reason for one job.
 func (w *whyScan) addWaits() error {
 	steps := w.c.Steps
 	waits := make([][]foundWait, len(steps))
@@ -183,7 +183,7 @@ func (w *whyScan) addWaits() error {
 		e := &steps[i].Row.Event
 		edges, _ := further(steps[i].Row)
 		own := len(edges) > 0
-		if i > 0 && !steps[i].Crosses && e.Correlation == correlation && steps[i-1].Row.Event.ID < e.ID {
+		if i > 0 && !steps[i].Crosses && e.Correlation == correlation && steps[i-1].Row.Event.Correlation == correlation && steps[i-1].Row.Event.ID < e.ID {
 			name, known := w.l.table.FindName(e.Stream)
 			if known {
 				key := streamKey{steps[i].Row.Source, name}
@@ -239,7 +239,7 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 		var err error
 		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err == nil {
-			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColFurther, &c)
+			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColCorrelation|wire.ColFurther, &c)
 		}
 		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
 			continue
@@ -255,6 +255,9 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 			}
 			before, known, now := who.last, who.known, c.Time[i]
 			who.last, who.known = now, true
+			if c.Correlation[i] != w.c.Event().Event.Correlation { // on behalf of other work
+				continue
+			}
 			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
 				continue
 			}
