@@ -36,7 +36,7 @@ func (l *workload) run(dir fsys, rounds int) {
 	var log bytes.Buffer
 	for round := range rounds {
 		o := crashOptions(dir, &log)
-		o.RetainBytesMax = 18 << 10
+		o.RetainBytesMax = 9 << 10
 		w, err := Open("", o)
 		if err != nil {
 			return

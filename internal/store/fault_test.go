@@ -432,25 +432,23 @@ func TestEveryFailureWhileOpeningIsAnErrorAndHarmless(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := work.crash("kept", uint64(at))
 		dir.names[manifestNewName] = &memFile{d: dir, name: manifestNewName}
-		ops := 0
+		var ops atomic.Int64
 		fault := func(op, name string) error {
-			if ops++; ops == at {
+			if ops.Add(1) == int64(at) {
 				return syscall.EIO
 			}
 			return nil
 		}
 		dir.setFail(fault)
 		w, err := Open("", Options{fs: dir})
-		done := ops < at
+		if err == nil {
+			err = w.Close() // when all is sealed that was not
+		}
+		done := ops.Load() < int64(at)
 		if err != nil {
 			failures++
 			if !errors.Is(err, syscall.EIO) {
 				t.Fatalf("operation %d: an error that hides its cause: %v", at, err)
-			}
-		} else {
-			dir.setFail(nil)
-			if err := w.Close(); err != nil {
-				t.Fatalf("operation %d: %v", at, err)
 			}
 		}
 		dir.setFail(nil)
@@ -459,7 +457,7 @@ func TestEveryFailureWhileOpeningIsAnErrorAndHarmless(t *testing.T) {
 		}
 		checkCrashed(t, dir.crash("lost", 1), r.blocks)
 
-		ops = 0
+		ops.Store(0)
 		dir = work.crash("kept", 1)
 		dir.setFail(fault)
 		if reader, err := openReader(dir); err == nil {

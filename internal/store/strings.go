@@ -201,7 +201,7 @@ type lostStrings struct {
 // damage is what a reader found to be wrong and went on.
 type damage func(*CorruptError)
 
-const stringsAdvice = "names that are lost are shown as ?text and their number, places without function; put the file back if there is a copy, the events are whole"
+const stringsAdvice = "names and functions that are lost are shown as ?text and a number; put the file back if there is a copy, the events are whole"
 
 // read loads what there is. A record that is not whole ends the last file: it is being written, or was
 // when the writer died. Damage before that is reported, and replaced by marks; so is a file that is not there, unless gone, if it is
