@@ -1,9 +1,14 @@
 package patch
 
 import (
+	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
+	"go/version"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -175,266 +180,277 @@ func variants(t *testing.T, test func(t *testing.T, program string, env []string
 	}
 }
 
-func TestEachAcquireOfAMutexNamesTheReleaseThatLetItIn(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		h := handover(t, program, "mutexes", env)
-		kinds := map[uint8]int{}
-		for _, s := range h.steps {
-			kinds[h.exclusive(s, h.before(s.ID, acquires...))]++
-		}
-		t.Logf("%d steps: %v", len(h.steps), kinds)
-		if kinds[capture.KindAcquire] < 1500 || kinds[0] < 500 {
-			t.Errorf("too few hand-overs to say anything: %v", kinds)
-		}
-		if kinds[capture.KindAcquireInferred] != 0 {
-			t.Errorf("%d acquires are inferred: none of these locks can have taken another's memory", kinds[capture.KindAcquireInferred])
-		}
-		if unseen := kinds[capture.KindAcquireUnseen]; unseen == 0 || unseen > kinds[capture.KindAcquire]/10 {
-			t.Errorf("%d acquires behind releases without a record", unseen)
-		}
-	})
+func TestEachAcquireOfAMutexNamesTheReleaseThatLetItIn(t *testing.T) { variants(t, checkMutexes) }
+
+func checkMutexes(t *testing.T, program string, env []string) {
+	h := handover(t, program, "mutexes", env)
+	kinds := map[uint8]int{}
+	for _, s := range h.steps {
+		kinds[h.exclusive(s, h.before(s.ID, acquires...))]++
+	}
+	t.Logf("%d steps: %v", len(h.steps), kinds)
+	if kinds[capture.KindAcquire] < 1500 || kinds[0] < 500 {
+		t.Errorf("too few hand-overs to say anything: %v", kinds)
+	}
+	if kinds[capture.KindAcquireInferred] != 0 {
+		t.Errorf("%d acquires are inferred: none of these locks can have taken another's memory", kinds[capture.KindAcquireInferred])
+	}
+	if unseen := kinds[capture.KindAcquireUnseen]; unseen == 0 || unseen > kinds[capture.KindAcquire]/10 {
+		t.Errorf("%d acquires behind releases without a record", unseen)
+	}
 }
 
 func TestWritersFollowTheReadersBeforeThemAndReadersTheirWriter(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		h := handover(t, program, "rwmutexes", env)
-		readers := map[uint64]bool{} // locks that readers release
-		for _, s := range h.steps {
-			if s.What != "reader" {
+	variants(t, checkRWMutexes)
+}
+
+func checkRWMutexes(t *testing.T, program string, env []string) {
+	h := handover(t, program, "rwmutexes", env)
+	readers := map[uint64]bool{} // locks that readers release
+	for _, s := range h.steps {
+		if s.What != "reader" {
+			continue
+		}
+		at := h.markers[s.ID]
+		for _, e := range h.streams[at.stream][at.index+1:] {
+			if e.kind == capture.KindQueueSend {
+				break
+			}
+			if e.kind == capture.KindRelease {
+				readers[e.key()] = true
+			}
+		}
+	}
+	saw := map[place]bool{} // (stream, writer) pairs
+	exact, unseen, passed, ordered := 0, 0, 0, slices.Clone(h.steps)
+	slices.SortFunc(ordered, func(a, b step) int { return int(h.markers[a.ID].index - h.markers[b.ID].index) })
+	for _, s := range ordered {
+		var own, theirs []record
+		for _, e := range h.before(s.ID, acquires...) {
+			if readers[e.key()] {
+				theirs = append(theirs, e)
+			} else {
+				own = append(own, e)
+			}
+		}
+		if s.What == "reader" {
+			seen := place{h.markers[s.ID].stream, int(s.After)}
+			if len(own) == 0 && saw[seen] {
+				passed++
 				continue
 			}
-			at := h.markers[s.ID]
-			for _, e := range h.streams[at.stream][at.index+1:] {
-				if e.kind == capture.KindQueueSend {
-					break
-				}
-				if e.kind == capture.KindRelease {
-					readers[e.key()] = true
-				}
+			if saw[seen] && h.letIn(own[0]) != s.After {
+				t.Fatalf("reader %d came after writer %d, not %d", s.ID, s.After, h.letIn(own[0]))
+			}
+			if !saw[seen] {
+				h.exclusive(s, own)
+			}
+			saw[seen] = true
+			continue
+		}
+		h.exclusive(s, own)
+		var found []uint64
+		for _, e := range h.before(s.ID, capture.KindAcquireRange) {
+			found = append(found, h.ranges(e)...)
+		}
+		slices.Sort(s.Others)
+		if len(theirs) == 0 {
+			if exact++; !slices.Equal(found, s.Others) {
+				t.Fatalf("writer %d came after the readers %v, not %v", s.ID, s.Others, found)
+			}
+			continue
+		}
+		unseen++
+		for _, reader := range found {
+			if !slices.Contains(s.Others, reader) {
+				t.Fatalf("writer %d came after the readers %v, not after %d", s.ID, s.Others, reader)
 			}
 		}
-		saw := map[place]bool{} // (stream, writer) pairs
-		exact, unseen, passed, ordered := 0, 0, 0, slices.Clone(h.steps)
-		slices.SortFunc(ordered, func(a, b step) int { return int(h.markers[a.ID].index - h.markers[b.ID].index) })
-		for _, s := range ordered {
-			var own, theirs []record
-			for _, e := range h.before(s.ID, acquires...) {
-				if readers[e.key()] {
-					theirs = append(theirs, e)
-				} else {
-					own = append(own, e)
-				}
-			}
-			if s.What == "reader" {
-				seen := place{h.markers[s.ID].stream, int(s.After)}
-				if len(own) == 0 && saw[seen] {
-					passed++
-					continue
-				}
-				if saw[seen] && h.letIn(own[0]) != s.After {
-					t.Fatalf("reader %d came after writer %d, not %d", s.ID, s.After, h.letIn(own[0]))
-				}
-				if !saw[seen] {
-					h.exclusive(s, own)
-				}
-				saw[seen] = true
-				continue
-			}
-			h.exclusive(s, own)
-			var found []uint64
-			for _, e := range h.before(s.ID, capture.KindAcquireRange) {
-				found = append(found, h.ranges(e)...)
-			}
-			slices.Sort(s.Others)
-			if len(theirs) == 0 {
-				if exact++; !slices.Equal(found, s.Others) {
-					t.Fatalf("writer %d came after the readers %v, not %v", s.ID, s.Others, found)
-				}
-				continue
-			}
-			unseen++
-			for _, reader := range found {
-				if !slices.Contains(s.Others, reader) {
-					t.Fatalf("writer %d came after the readers %v, not after %d", s.ID, s.Others, reader)
-				}
-			}
-			if len(found) < 64 || len(found) == len(s.Others) {
-				t.Errorf("writer %d: %d of %d readers, and said that some have no record", s.ID, len(found), len(s.Others))
-			}
+		if len(found) < 64 || len(found) == len(s.Others) {
+			t.Errorf("writer %d: %d of %d readers, and said that some have no record", s.ID, len(found), len(s.Others))
 		}
-		t.Logf("%d writers exact, %d behind readers without a record, %d readers that had been let in before", exact, unseen, passed)
-		if exact < 500 {
-			t.Errorf("too few writers: %d", exact)
-		}
-	})
+	}
+	t.Logf("%d writers exact, %d behind readers without a record, %d readers that had been let in before", exact, unseen, passed)
+	if exact < 500 {
+		t.Errorf("too few writers: %d", exact)
+	}
 }
 
-func TestAWaitFollowsTheDonesSinceTheCounterWasZero(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		h := handover(t, program, "waitgroups", env)
-		repeated := 0
+func TestAWaitFollowsTheDonesSinceTheCounterWasZero(t *testing.T) { variants(t, checkWaitGroups) }
+
+func checkWaitGroups(t *testing.T, program string, env []string) {
+	h := handover(t, program, "waitgroups", env)
+	repeated := 0
+	for _, s := range h.steps {
+		found := h.before(s.ID, capture.KindAcquireRange)
+		if len(found) != 1 {
+			t.Fatalf("the wait before %d has %d acquires", s.ID, len(found))
+		}
+		if s.What == "long wait" {
+			if count := found[0].c & (1<<24 - 1); count != capture.RangeMax {
+				t.Errorf("a wait for 5000 Dones names %d of them", count)
+			}
+			repeated++
+			continue
+		}
+		slices.Sort(s.Others)
+		if steps := h.ranges(found[0]); !slices.Equal(steps, s.Others) {
+			t.Fatalf("the wait before %d was for %v, not %v", s.ID, s.Others, steps)
+		}
+	}
+	if len(h.steps) != 601 || repeated != 1 {
+		t.Errorf("%d waits", len(h.steps))
+	}
+}
+
+func TestTheGoroutinesThatWaitForAOnceFollowTheOneThatDidIt(t *testing.T) { variants(t, checkOnces) }
+
+func checkOnces(t *testing.T, program string, env []string) {
+	h := handover(t, program, "onces", env)
+	waited := 0
+	for _, s := range h.steps {
+		found := h.before(s.ID, acquires...)
+		if s.After == 0 && len(found) != 0 {
+			t.Fatalf("the one that did it waited for %+v", found)
+		}
+		for _, e := range found {
+			waited++
+			// Several may have waited: each goes through the mutex behind the one before.
+			for at := h.release[lockOrdinal{e.key(), e.ordinal()}]; h.step(at) != s.After; {
+				behind := h.before(h.step(at), acquires...)
+				if at.index == 0 || len(h.streams[at.stream]) == 0 {
+					t.Fatalf("step %d waited for %d, not %+v (%v)", s.ID, s.After, e, behind)
+				}
+				var let *record
+				for i := at.index - 1; i >= 0 && h.streams[at.stream][i].kind != capture.KindQueueSend; i-- {
+					if x := h.streams[at.stream][i]; slices.Contains(acquires, x.kind) && x.key() == e.key() {
+						let = &x
+					}
+				}
+				if let == nil {
+					t.Fatalf("step %d waited for %d: no way there from %+v", s.ID, s.After, e)
+				}
+				at = h.release[lockOrdinal{let.key(), let.ordinal()}]
+			}
+		}
+	}
+	if waited < 100 {
+		t.Errorf("%d goroutines waited", waited)
+	}
+}
+
+func TestAWakeNamesWhoNotified(t *testing.T) { variants(t, checkConds) }
+
+func checkConds(t *testing.T, program string, env []string) {
+	h := handover(t, program, "conds", env)
+	named := 0
+	for _, s := range h.steps {
+		wakes := h.before(s.ID, capture.KindWake)
+		if len(wakes) == 0 {
+			continue // notified before it slept
+		}
+		named++
+		w := wakes[len(wakes)-1]
+		by := h.streams[w.c]
+		i := slices.IndexFunc(by, func(e record) bool { return uint32(e.seq) == w.a })
+		if i < 0 || by[i].kind != capture.KindNotify {
+			t.Fatalf("the wake before %d names event %d of goroutine %d, which is none", s.ID, w.a, w.c)
+		}
+		if got := h.step(place{w.c, i}); got != s.After {
+			t.Fatalf("the wait before %d was ended by %d, not %d", s.ID, s.After, got)
+		}
+	}
+	t.Logf("%d of %d wakes named", named, len(h.steps))
+	if named*100 < len(h.steps)*95 {
+		t.Errorf("%d of %d wakes are named", named, len(h.steps))
+	}
+}
+
+func TestWhatATimerSendsOrStartsFollowsTheSettingOfThatTimer(t *testing.T) { variants(t, checkTimers) }
+
+func checkTimers(t *testing.T, program string, env []string) {
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"sync", "async"} {
+		if mode == "async" && version.Compare(info.GoVersion, "go1.27") >= 0 {
+			continue // it is gone
+		}
+		env := env
+		if mode == "async" {
+			env = append(slices.Clone(env), "GODEBUG=asynctimerchan=1")
+		}
+		h := handover(t, program, "timers", env, mode)
+		sends := map[lockOrdinal]record{}
+		spawns := map[uint64]record{}
+		type setting struct{ timer, number uint64 }
+		settings := map[setting]uint64{}
+		for stream, s := range h.streams {
+			for i, e := range s {
+				switch e.kind {
+				case capture.KindTimerSend:
+					k := lockOrdinal{e.key(), e.ordinal()}
+					if _, twice := sends[k]; twice {
+						t.Fatalf("two sends %+v", k)
+					}
+					sends[k] = e
+				case capture.KindTimerSpawn:
+					spawns[e.c] = e
+				case capture.KindTimerSet:
+					settings[setting{e.c >> 24, e.c & (1<<24 - 1)}] = h.step(place{stream, i})
+				}
+			}
+		}
+		set := func(s step, e record) {
+			t.Helper()
+			by, ok := settings[setting{e.stream &^ (1 << 63), uint64(e.b) & (1<<24 - 1)}]
+			if !ok || by != s.Setting {
+				t.Fatalf("%s: step %d followed the setting behind %d, not behind %d: %+v", mode, s.ID, s.Setting, by, e)
+			}
+		}
+		seen := map[string]int{}
 		for _, s := range h.steps {
-			found := h.before(s.ID, capture.KindAcquireRange)
-			if len(found) != 1 {
-				t.Fatalf("the wait before %d has %d acquires", s.ID, len(found))
-			}
-			if s.What == "long wait" {
-				if count := found[0].c & (1<<24 - 1); count != capture.RangeMax {
-					t.Errorf("a wait for 5000 Dones names %d of them", count)
+			seen[s.What]++
+			switch s.What {
+			case "timer":
+				receives := h.before(s.ID, capture.KindReceive, capture.KindReceiveEmpty)
+				if len(receives) == 0 {
+					t.Fatalf("%s: no receive before %d", mode, s.ID)
 				}
-				repeated++
-				continue
-			}
-			slices.Sort(s.Others)
-			if steps := h.ranges(found[0]); !slices.Equal(steps, s.Others) {
-				t.Fatalf("the wait before %d was for %v, not %v", s.ID, s.Others, steps)
+				r := receives[len(receives)-1]
+				e, ok := sends[lockOrdinal{r.key(), r.ordinal()}]
+				if !ok {
+					t.Fatalf("%s: the receive before %d has no send: %+v", mode, s.ID, r)
+				}
+				set(s, e)
+			case "after":
+				at := h.markers[s.ID]
+				e, ok := spawns[at.stream]
+				if !ok {
+					t.Fatalf("%s: nothing started goroutine %d", mode, at.stream)
+				}
+				if start := h.streams[at.stream][0]; start.kind != capture.KindStart || start.c != 0 {
+					t.Errorf("%s: goroutine %d begins with %+v", mode, at.stream, start)
+				}
+				set(s, e)
+			case "context":
+				if len(h.before(s.ID, capture.KindReceiveClosed)) == 0 {
+					t.Errorf("%s: step %d: the end of the context was not recorded", mode, s.ID)
+				}
 			}
 		}
-		if len(h.steps) != 601 || repeated != 1 {
-			t.Errorf("%d waits", len(h.steps))
+		t.Logf("%s: %v, %d settings, %d sends, %d starts", mode, seen, len(settings), len(sends), len(spawns))
+		if seen["timer"] < 300 || seen["after"] < 40 || seen["context"] < 40 {
+			t.Errorf("%s: too few to say anything: %v", mode, seen)
 		}
-	})
+	}
 }
 
-func TestTheGoroutinesThatWaitForAOnceFollowTheOneThatDidIt(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		h := handover(t, program, "onces", env)
-		waited := 0
-		for _, s := range h.steps {
-			found := h.before(s.ID, acquires...)
-			if s.After == 0 && len(found) != 0 {
-				t.Fatalf("the one that did it waited for %+v", found)
-			}
-			for _, e := range found {
-				waited++
-				// Several may have waited: each goes through the mutex behind the one before.
-				for at := h.release[lockOrdinal{e.key(), e.ordinal()}]; h.step(at) != s.After; {
-					behind := h.before(h.step(at), acquires...)
-					if at.index == 0 || len(h.streams[at.stream]) == 0 {
-						t.Fatalf("step %d waited for %d, not %+v (%v)", s.ID, s.After, e, behind)
-					}
-					var let *record
-					for i := at.index - 1; i >= 0 && h.streams[at.stream][i].kind != capture.KindQueueSend; i-- {
-						if x := h.streams[at.stream][i]; slices.Contains(acquires, x.kind) && x.key() == e.key() {
-							let = &x
-						}
-					}
-					if let == nil {
-						t.Fatalf("step %d waited for %d: no way there from %+v", s.ID, s.After, e)
-					}
-					at = h.release[lockOrdinal{let.key(), let.ordinal()}]
-				}
-			}
-		}
-		if waited < 100 {
-			t.Errorf("%d goroutines waited", waited)
-		}
-	})
-}
+func TestASignalIsRecordedWhereItIsDelivered(t *testing.T) { checkSignals(t, build(t, "handover")) }
 
-func TestAWakeNamesWhoNotified(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		h := handover(t, program, "conds", env)
-		named := 0
-		for _, s := range h.steps {
-			wakes := h.before(s.ID, capture.KindWake)
-			if len(wakes) == 0 {
-				continue // notified before it slept
-			}
-			named++
-			w := wakes[len(wakes)-1]
-			by := h.streams[w.c]
-			i := slices.IndexFunc(by, func(e record) bool { return uint32(e.seq) == w.a })
-			if i < 0 || by[i].kind != capture.KindNotify {
-				t.Fatalf("the wake before %d names event %d of goroutine %d, which is none", s.ID, w.a, w.c)
-			}
-			if got := h.step(place{w.c, i}); got != s.After {
-				t.Fatalf("the wait before %d was ended by %d, not %d", s.ID, s.After, got)
-			}
-		}
-		t.Logf("%d of %d wakes named", named, len(h.steps))
-		if named*100 < len(h.steps)*95 {
-			t.Errorf("%d of %d wakes are named", named, len(h.steps))
-		}
-	})
-}
-
-func TestWhatATimerSendsOrStartsFollowsTheSettingOfThatTimer(t *testing.T) {
-	variants(t, func(t *testing.T, program string, env []string) {
-		for _, mode := range []string{"sync", "async"} {
-			env := env
-			if mode == "async" {
-				env = append(slices.Clone(env), "GODEBUG=asynctimerchan=1")
-			}
-			h := handover(t, program, "timers", env, mode)
-			sends := map[lockOrdinal]record{}
-			spawns := map[uint64]record{}
-			type setting struct{ timer, number uint64 }
-			settings := map[setting]uint64{}
-			for stream, s := range h.streams {
-				for i, e := range s {
-					switch e.kind {
-					case capture.KindTimerSend:
-						k := lockOrdinal{e.key(), e.ordinal()}
-						if _, twice := sends[k]; twice {
-							t.Fatalf("two sends %+v", k)
-						}
-						sends[k] = e
-					case capture.KindTimerSpawn:
-						spawns[e.c] = e
-					case capture.KindTimerSet:
-						settings[setting{e.c >> 24, e.c & (1<<24 - 1)}] = h.step(place{stream, i})
-					}
-				}
-			}
-			set := func(s step, e record) {
-				t.Helper()
-				by, ok := settings[setting{e.stream &^ (1 << 63), uint64(e.b) & (1<<24 - 1)}]
-				if !ok || by != s.Setting {
-					t.Fatalf("%s: step %d followed the setting behind %d, not behind %d: %+v", mode, s.ID, s.Setting, by, e)
-				}
-			}
-			seen := map[string]int{}
-			for _, s := range h.steps {
-				seen[s.What]++
-				switch s.What {
-				case "timer":
-					receives := h.before(s.ID, capture.KindReceive, capture.KindReceiveEmpty)
-					if len(receives) == 0 {
-						t.Fatalf("%s: no receive before %d", mode, s.ID)
-					}
-					r := receives[len(receives)-1]
-					e, ok := sends[lockOrdinal{r.key(), r.ordinal()}]
-					if !ok {
-						t.Fatalf("%s: the receive before %d has no send: %+v", mode, s.ID, r)
-					}
-					set(s, e)
-				case "after":
-					at := h.markers[s.ID]
-					e, ok := spawns[at.stream]
-					if !ok {
-						t.Fatalf("%s: nothing started goroutine %d", mode, at.stream)
-					}
-					if start := h.streams[at.stream][0]; start.kind != capture.KindStart || start.c != 0 {
-						t.Errorf("%s: goroutine %d begins with %+v", mode, at.stream, start)
-					}
-					set(s, e)
-				case "context":
-					if len(h.before(s.ID, capture.KindReceiveClosed)) == 0 {
-						t.Errorf("%s: step %d: the end of the context was not recorded", mode, s.ID)
-					}
-				}
-			}
-			t.Logf("%s: %v, %d settings, %d sends, %d starts", mode, seen, len(settings), len(sends), len(spawns))
-			if seen["timer"] < 300 || seen["after"] < 40 || seen["context"] < 40 {
-				t.Errorf("%s: too few to say anything: %v", mode, seen)
-			}
-		}
-	})
-}
-
-func TestASignalIsRecordedWhereItIsDelivered(t *testing.T) {
-	h := handover(t, build(t, "handover"), "signals", nil)
+func checkSignals(t *testing.T, program string) {
+	h := handover(t, program, "signals", nil)
 	for _, s := range h.steps {
 		receives := h.before(s.ID, capture.KindReceive)
 		if len(receives) != 1 {
@@ -462,7 +478,11 @@ func TestASignalIsRecordedWhereItIsDelivered(t *testing.T) {
 }
 
 func TestARequestIsARootAndKnowsTheRequestThatItCameFrom(t *testing.T) {
-	h := handover(t, build(t, "handover"), "requests", nil)
+	checkRequests(t, build(t, "handover"))
+}
+
+func checkRequests(t *testing.T, program string) {
+	h := handover(t, program, "requests", nil)
 	left := map[string]bool{}
 	for _, s := range h.streams {
 		for _, e := range s {
@@ -522,5 +542,104 @@ func TestFunctionsOfTheStandardLibraryHaveReservedNumbers(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		seen[f.ID] = true
+	}
+}
+
+// TestOtherVersionsOfGoHandOverAsWell needs a directory for copies of whole toolchains (a quarter of a GB each), named by the
+// environment; the versions are those that the go command has downloaded.
+func TestOtherVersionsOfGoHandOverAsWell(t *testing.T) {
+	copies := os.Getenv("PASTCONE_TEST_TOOLCHAINS")
+	if copies == "" {
+		t.Skip("PASTCONE_TEST_TOOLCHAINS names no directory for copies of toolchains")
+	}
+	source, err := os.ReadFile("testdata/handover/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, root := range goroots(t) {
+		if name == goEnv(t, "GOVERSION") || version.Compare(name, "go1.25") < 0 { // WaitGroup.Go is of Go 1.25
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			root, err := Toolchain(root, copies, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			files, err := Overlay(root, name, filepath.Join(dir, "std"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := json.Marshal(map[string]any{"Replace": files})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{"overlay.json": string(overlay), "main.go": string(source), "go.mod": "module handover\n\ngo 1.25\n"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command(filepath.Join(root, "bin", "go"), "build", "-overlay", "overlay.json", "-o", "program", ".")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOROOT="+root, "GOFLAGS=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			program := filepath.Join(dir, "program")
+			checkMutexes(t, program, nil)
+			checkRWMutexes(t, program, nil)
+			checkWaitGroups(t, program, nil)
+			checkOnces(t, program, nil)
+			checkConds(t, program, nil)
+			checkTimers(t, program, nil)
+			checkSignals(t, program)
+			checkRequests(t, program)
+		})
+	}
+}
+
+// The standard library's own tests of what is patched pass while they are recorded.
+func TestTheStandardLibrarysOwnTestsPassWhileTheyAreRecorded(t *testing.T) {
+	overlay, root := overlayFile(t), goEnv(t, "GOROOT")
+	for pkg, left := range map[string]string{
+		"sync": "", "internal/sync": "", "context": "", "os/signal": "",
+		"time": "TestSleep|TestZoneinfo|TestLoadLocation", // slow, and of no timers of ours
+	} {
+		t.Run(pkg, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("builds the standard library anew")
+			}
+			program := filepath.Join(t.TempDir(), "test")
+			cmd := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, pkg)
+			cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Chdir(filepath.Join(root, "src", filepath.FromSlash(pkg)))
+			r := newRing(t, capture.PolicyDrop, 512)
+			args := []string{"-test.short"}
+			if left != "" {
+				args = append(args, "-test.skip", left)
+			}
+			out, status := run(t, r, nil, program, args...)
+			if status != 0 {
+				t.Errorf("status %d: %.5000s", status, out)
+			}
+			streams, tests := r.streams(t), 0
+			if r.get64(capture.OffDropped) == 0 {
+				whole(t, streams)
+			}
+			for _, s := range streams {
+				for _, e := range s {
+					if e.kind == capture.KindCallRoot && e.a == Functions()[1].ID && len(e.values) == 1 && e.values[0].text != "" {
+						tests++
+					}
+				}
+			}
+			t.Logf("%d tests are roots; %d streams in %d chunks, %d records lost", tests, len(streams), r.get64(capture.OffCursor), r.get64(capture.OffDropped))
+			if tests == 0 {
+				t.Error("no test is a root")
+			}
+		})
 	}
 }

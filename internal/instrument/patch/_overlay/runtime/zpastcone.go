@@ -58,6 +58,7 @@ const (
 	pastconeOffGoroutines     = 160
 	pastconeOffLocksForgotten = 168
 	pastconeOffEndSignal32    = 176
+	pastconeOffAcquiresLeft   = 184
 	pastconeHeaderBytes       = 4096
 
 	pastconePolicyBlock     = 0
@@ -114,6 +115,7 @@ const (
 	pastconeKindLog             = 29
 	pastconeKindTraceOut        = 30
 	pastconeKindTraceIn         = 31
+	pastconeKindAcquireUnseen   = 32
 	pastconeKindValue           = 0xFE
 	pastconeKindText            = 0xFD
 	pastconeKindPad             = 0xFF
@@ -136,6 +138,7 @@ const (
 	pastconeValueOther  = 9
 
 	pastconeTextBytesMax = 240
+	pastconeRangeMax     = 4096
 )
 
 // What is known of the ring. All but the switch is set once, before any user code runs.

@@ -32,13 +32,6 @@ import (
 	"unsafe"
 )
 
-// What package capture has for this, beside what zpastcone.go has.
-const (
-	pastconeOffAcquiresLeft   = 184
-	pastconeKindAcquireUnseen = 32
-	pastconeRangeMax          = 4096
-)
-
 const (
 	pastconeLockSlots       = 1 << 16
 	pastconeLockWays        = 8
