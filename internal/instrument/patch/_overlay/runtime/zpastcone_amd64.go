@@ -2,6 +2,11 @@ package runtime
 
 func pastconeTicks() uint64
 
+// pastconePut writes a record with the time of the counter.
+//
+//go:noescape
+func pastconePut(at uintptr, w1, ab, c uint64)
+
 func pastconeInvariant() uint32
 
 // pastconeCounter says which counter of the processor serves as clock; 0: none.

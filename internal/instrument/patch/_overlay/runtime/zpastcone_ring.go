@@ -31,11 +31,16 @@ func pastconeWrite(stream uint64, seq *uint64, kind uint64, ab, c uint64) uint64
 		}
 	}
 	pp.pcAt = at + pastconeRecordBytes
+	kind |= n&0xffff<<8 | stream<<24
+	if pastconeCounted {
+		pastconePut(at, kind, ab, c)
+		return n
+	}
 	r := (*[4]uint64)(unsafe.Pointer(at))
-	r[0] = pastconeNow()
+	r[0] = uint64(nanotime())
 	r[2] = ab
 	r[3] = c
-	pastconePublish(&r[1], kind|n&0xffff<<8|stream<<24)
+	pastconePublish(&r[1], kind)
 	return n
 }
 
