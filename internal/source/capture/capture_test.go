@@ -231,7 +231,6 @@ func TestCollect_EveryEventOnceInOrderWhileGoroutinesMove(t *testing.T) {
 		{"one P", 1, RingOptions{}, CollectOptions{CallsPerSecondMax: -1}},
 		{"four Ps", 4, RingOptions{}, CollectOptions{CallsPerSecondMax: -1}},
 		{"a ring so small that the program waits", 4, RingOptions{Bytes: RingBytesMin}, CollectOptions{CallsPerSecondMax: -1}},
-		{"a compressed spool", 3, RingOptions{Bytes: 4 << 20}, CollectOptions{Compress: true, CallsPerSecondMax: -1}},
 	} {
 		t.Run(c.story, func(t *testing.T) {
 			r, cancel := collecting(t, c.ring, c.o, c.ps)

@@ -32,7 +32,6 @@ type CollectOptions struct {
 	// SpoolBytesMaxDefault.
 	SpoolBytesMax int64
 	Consumed      *atomic.Int64 // bytes of the file that its reader is done with; nil: nobody follows
-	Compress      bool          // the records, with s2: for disks that are slower than processors
 
 	Functions  string // path of the table of functions; empty: none
 	Executable string // path of the program's file; empty: that of the process, where the system tells
@@ -96,6 +95,7 @@ type Collector struct {
 	taken  []uint32 // records of each chunk that are in the file already
 	budget *budget
 	places *places
+	notice *noticing
 	noted  time.Time // when a pass was noted last
 
 	mu    sync.Mutex
@@ -121,7 +121,8 @@ func NewCollector(ring *Ring, o CollectOptions) (*Collector, error) {
 	}
 	c := &Collector{ring: ring, o: o, taken: make([]uint32, ring.chunks), dumps: make(chan dump), over: make(chan struct{})}
 	c.budget = newBudget(ring, o.CallsPerSecondMax)
-	if c.spool, err = createSpool(o.Spool, o.Compress); err != nil {
+	c.notice = &noticing{budget: c.budget}
+	if c.spool, err = createSpool(o.Spool); err != nil {
 		return nil, err
 	}
 	if err := copyFunctions(o.Functions, c.spool); err != nil {
@@ -275,6 +276,7 @@ func (c *Collector) begin() error {
 	if c.places, err = openPlaces(s.Executable, s.TextBytes); err != nil {
 		s.NoPlaces = err.Error()
 	}
+	c.notice.places = c.places
 	c.begun = true
 	c.mu.Lock()
 	c.stats.Process = owner

@@ -234,11 +234,10 @@ func (r *reader) results(x *record) {
 	v := values{left: x.values}
 	if v.next() {
 		r.comma(n).text(`"result":`)
-		if one := v; v.next() {
+		if more := (values{left: v.left}); more.next() {
 			r.list(x)
 		} else {
-			one.cut = append(one.room[:0], one.cut...)
-			r.value(&one)
+			r.value(&v)
 		}
 	}
 	r.text(`}`)

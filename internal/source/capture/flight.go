@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"sync/atomic"
-	"unsafe"
 
 	"github.com/pastcone/pastcone/internal/capture"
 )
@@ -25,10 +23,6 @@ type candidate struct {
 	state uint32
 }
 
-func (c *Collector) orderOf(chunk int) uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&c.ring.chunk(chunk)[0]))) // #nosec G103 -- shared memory, aligned
-}
-
 // flight copies the newest chunks to a file, and ends its pass.
 func (c *Collector) flight(to *spool) (copied int, err error) {
 	watermark := c.clock.ticks()
@@ -36,7 +30,7 @@ func (c *Collector) flight(to *spool) (copied int, err error) {
 	var all []candidate
 	for i := range c.ring.chunks {
 		if state := c.ring.chunkState(i); state != capture.ChunkFree {
-			all = append(all, candidate{i, c.orderOf(i), state})
+			all = append(all, candidate{i, orderOf(c.ring.chunk(i)), state})
 		}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.order, b.order) })
@@ -47,29 +41,17 @@ func (c *Collector) flight(to *spool) (copied int, err error) {
 	left := uint64(0)
 	for _, x := range all {
 		chunk := c.ring.chunk(x.chunk)
-		n := complete(chunk, 0)
-		copy(room, chunk[:offsetOf(n)])
-		clear(room[offsetOf(n):])
+		copy(room, chunk)
 		state := c.ring.chunkState(x.chunk)
-		if c.orderOf(x.chunk) != x.order || state == capture.ChunkFree || state != x.state && x.state == capture.ChunkFull || complete(room, 0) != n {
+		if orderOf(chunk) != x.order || state == capture.ChunkFree || state != x.state && x.state == capture.ChunkFull {
 			left++
 			continue
 		}
-		if n == 0 {
-			continue
-		}
-		p := *(*uint32)(unsafe.Pointer(&room[8])) // #nosec G103 -- aligned
-		records, err := to.addChunk(x.order, p, 0, room[capture.ChunkHeaderBytes:offsetOf(n)])
+		_, records, err := to.addRecords(room, 0, c.notice)
 		if err != nil {
 			return copied, err
 		}
-		c.look(records)
-		copied += n
-		if to.full() {
-			if err := to.flush(); err != nil {
-				return copied, err
-			}
-		}
+		copied += records
 	}
 	if to == c.spool {
 		c.mu.Lock()
@@ -112,7 +94,7 @@ func (c *Collector) dump(path string) (err error) {
 	if c.ring.policy != Overwrite || !c.begun {
 		return ErrNotFlying
 	}
-	to, err := createSpool(path, c.o.Compress)
+	to, err := createSpool(path)
 	if err != nil {
 		return err
 	}

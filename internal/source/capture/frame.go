@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/s2"
 )
 
 // A capture file is a header and frames. Each frame begins at a multiple of 8, with a mark and a header that has a checksum of
@@ -41,8 +39,8 @@ const (
 
 // How the content of a frame is stored.
 const (
-	codecRaw = 0
-	codecS2  = 1
+	codecRaw    = 0
+	codecPacked = 1 // records: see pack.go
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -106,10 +104,10 @@ func pad(dst []byte, from int) []byte {
 
 // frame is one frame that was read. Its content is the reader's until the next one is read.
 type frame struct {
-	kind    uint8
-	offset  int64 // of its content in the file, if it is stored raw; else of its header
-	raw     bool
-	content []byte
+	kind, codec uint8
+	offset      int64 // of its content in the file
+	raw         int   // bytes of the content before it was packed
+	content     []byte
 }
 
 // damage is a place in the file that can not be read.
@@ -141,7 +139,6 @@ type frames struct {
 	from   int   // of buffer: what has not been used begins here
 	offset int64 // of that in the file
 	err    error // of in
-	whole  []byte
 }
 
 // openFrames checks the file's header.
@@ -207,18 +204,15 @@ func (f *frames) next(to *frame) (*damage, error) {
 		return f.rest(all)
 	}
 	content := all[frameHeaderBytes : frameHeaderBytes+int(h.stored)]
-	*to = frame{kind: h.kind, offset: f.offset + frameHeaderBytes, raw: true, content: content}
+	*to = frame{kind: h.kind, codec: h.codec, offset: f.offset + frameHeaderBytes, raw: int(h.raw), content: content}
 	var reason string
 	switch {
 	case crc32.Checksum(content, castagnoli) != h.sum:
 		reason = "the content of a frame has the wrong checksum: it was changed after it was written; what it held is missing"
 	case h.kind == 0 || h.kind >= frameKinds:
 		reason = fmt.Sprintf("a frame of the unknown kind %d: a newer Pastcone wrote it", h.kind)
-	case h.codec == codecRaw && h.raw != h.stored, h.codec > codecS2:
-		reason = fmt.Sprintf("a frame stored as %d with %d bytes of %d: its writer was not Pastcone", h.codec, h.stored, h.raw)
-	case h.codec == codecS2:
-		to.offset, to.raw = f.offset, false
-		reason = f.expand(to, int(h.raw))
+	case h.codec == codecRaw && h.raw != h.stored, h.codec == codecPacked && h.kind != frameChunk, h.codec > codecPacked:
+		reason = fmt.Sprintf("a frame of kind %d stored as %d with %d bytes of %d: its writer was not Pastcone", h.kind, h.codec, h.stored, h.raw)
 	}
 	d := damage{offset: f.offset, bytes: int64(size), reason: reason}
 	if reason != "" {
@@ -229,20 +223,6 @@ func (f *frames) next(to *frame) (*damage, error) {
 		return &d, nil
 	}
 	return nil, nil
-}
-
-func (f *frames) expand(to *frame, raw int) (reason string) {
-	n, err := s2.DecodedLen(to.content)
-	if err == nil && n == raw {
-		if cap(f.whole) < raw {
-			f.whole = make([]byte, frameBytesMax)
-		}
-		to.content, err = s2.Decode(f.whole[:raw], to.content)
-	}
-	if err != nil || n != raw {
-		return fmt.Sprintf("a compressed frame can not be expanded to %d bytes: its writer was not Pastcone", raw)
-	}
-	return ""
 }
 
 // rest is what the file ends with and is not whole.

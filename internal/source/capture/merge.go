@@ -25,8 +25,7 @@ type piece struct {
 	order   uint64
 	first   uint32
 	records []byte
-	offset  int64 // of the first record in the file; of the frame, if that was compressed
-	raw     bool
+	offset  int64 // of the frame's content in the file
 }
 
 func (p *piece) compare(o *piece) int {
@@ -64,15 +63,26 @@ type merger struct {
 	free  []*piece
 }
 
-// add takes the records of a frame. They are copied.
-func (m *merger) add(p uint32, order uint64, first uint32, records []byte, offset int64, raw bool) {
-	var x *piece
-	if n := len(m.free); n > 0 {
-		x, m.free = m.free[n-1], m.free[:n-1]
-	} else {
-		x = &piece{records: make([]byte, 0, len(records))}
+// add takes the records of a frame: order, P and number of the first, and the records, which are unpacked. It is false if they can not
+// be.
+func (m *merger) add(f *frame) bool {
+	records := (f.raw - chunkFrameHeader) / capture.RecordBytes
+	if records == 0 {
+		return true
 	}
-	*x = piece{order, first, append(x.records[:0], records...), offset, raw}
+	content := f.content[chunkFrameHeader:]
+	x := m.newPiece(records * capture.RecordBytes)
+	x.order, x.first, x.offset = binary.LittleEndian.Uint64(f.content), binary.LittleEndian.Uint32(f.content[12:]), f.offset
+	if f.codec == codecPacked {
+		var ok bool
+		if x.records, ok = unpackRecords(x.records[:0], content, records); !ok {
+			m.free = append(m.free, x)
+			return false
+		}
+	} else {
+		x.records = append(x.records[:0], content...)
+	}
+	p := binary.LittleEndian.Uint32(f.content[8:])
 	l := m.byP[p]
 	if l == nil {
 		l = &lane{p: p, sorted: true}
@@ -83,7 +93,18 @@ func (m *merger) add(p uint32, order uint64, first uint32, records []byte, offse
 		l.sorted = false
 	}
 	l.pieces = append(l.pieces, x)
-	m.held += int64(len(records))
+	m.held += int64(len(x.records))
+	return true
+}
+
+// newPiece gives a piece with that much room, one that was used before if it can.
+func (m *merger) newPiece(bytes int) *piece {
+	if n := len(m.free); n > 0 {
+		x := m.free[n-1]
+		m.free = m.free[:n-1]
+		return x
+	}
+	return &piece{records: make([]byte, 0, bytes)}
 }
 
 // sort brings the pieces of all lanes into their order. The first piece of a lane may be partly used: a piece that should be before
@@ -94,7 +115,6 @@ func (m *merger) sort() {
 			if l.at > 0 {
 				p := l.pieces[0]
 				p.first += uint32(l.at / capture.RecordBytes) // #nosec G115 -- at most a chunk
-				p.offset += int64(l.at)
 				p.records = append(p.records[:0], p.records[l.at:]...)
 				l.at = 0
 			}

@@ -125,7 +125,7 @@ func (p *simulatedP) take() bool {
 			}
 			if found >= 0 {
 				v.store32(v.states+4*found, capture.ChunkWriting)
-				v.store64(capture.OffOverwritten, v.load64(capture.OffOverwritten)+uint64(complete(v.chunk(found), 0)))
+				v.store64(capture.OffOverwritten, v.load64(capture.OffOverwritten)+eventsIn(v.chunk(found)))
 				clear(v.chunk(found))
 			}
 		}
@@ -321,4 +321,14 @@ func (w *work) step(p *simulatedP, g *simulatedG, random *rand.Rand) {
 		c.sent = n
 		c.mu.Unlock()
 	}
+}
+
+// eventsIn counts the events of a chunk.
+func eventsIn(chunk []byte) (n uint64) {
+	for i := range capture.ChunkRecords {
+		if isEvent(*(*uint64)(unsafe.Pointer(&chunk[offsetOf(i)+8]))) {
+			n++
+		}
+	}
+	return n
 }

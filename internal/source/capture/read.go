@@ -229,19 +229,14 @@ func (r *reader) use(ctx context.Context, f *frame) (why string, err error) {
 	case framePlaces:
 		return r.learnPlaces(f.content), nil
 	case frameChunk:
-		if len(f.content) < chunkFrameHeader || (len(f.content)-chunkFrameHeader)%capture.RecordBytes != 0 {
-			return fmt.Sprintf("a frame of records with %d bytes: they are no whole records", len(f.content)), nil
+		if len(f.content) < chunkFrameHeader || f.raw < chunkFrameHeader || (f.raw-chunkFrameHeader)%capture.RecordBytes != 0 {
+			return fmt.Sprintf("a frame of records with %d bytes: they are no whole records", f.raw), nil
 		}
-		p := binary.LittleEndian.Uint32(f.content[8:])
-		if p >= lanesMax {
+		if p := binary.LittleEndian.Uint32(f.content[8:]); p >= lanesMax {
 			return fmt.Sprintf("records of P %d: there are at most %d", p, lanesMax), nil
 		}
-		offset := f.offset
-		if f.raw {
-			offset += chunkFrameHeader
-		}
-		if len(f.content) > chunkFrameHeader {
-			r.merger.add(p, binary.LittleEndian.Uint64(f.content), binary.LittleEndian.Uint32(f.content[12:]), f.content[chunkFrameHeader:], offset, f.raw)
+		if !r.merger.add(f) {
+			return "a frame of records that can not be unpacked: its writer was not Pastcone", nil
 		}
 		if r.merger.held > heldBytesMax { // no watermark comes
 			return "", r.release(ctx, ^uint64(0))
@@ -316,12 +311,10 @@ func (r *reader) push(ctx context.Context) error {
 	return nil
 }
 
+// reject reports a record: by the frame that it is in, and its number in the chunk.
 func (r *reader) reject(p *piece, at, n int, why string) error {
-	offset := p.offset
-	if p.raw {
-		offset += int64(at)
-	}
-	return r.rejectAt(offset, p.records[at:at+min(n, rejectRawBytes)], why)
+	why = fmt.Sprintf("record %d of chunk %d: %s", p.first+uint32(at/capture.RecordBytes), p.order, why) // #nosec G115 -- at most a chunk
+	return r.rejectAt(p.offset, p.records[at:at+min(n, rejectRawBytes)], why)
 }
 
 func (r *reader) rejectAt(offset int64, raw []byte, why string) error {

@@ -179,9 +179,9 @@ func (r *Ring) chunk(i int) []byte {
 	return r.memory[from : from+capture.ChunkBytes : from+capture.ChunkBytes]
 }
 
-// free empties a chunk and gives it back to the program.
-func (r *Ring) free(i int) {
-	clear(r.chunk(i))
+// free empties a chunk that has records up to the one numbered next, and gives it back to the program.
+func (r *Ring) free(i, next int) {
+	clear(r.chunk(i)[:offsetOf(next)])
 	r.store32(r.states+4*i, capture.ChunkFree)
 }
 

@@ -7,8 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"sync/atomic"
-
-	"github.com/klauspost/compress/s2"
+	"unsafe"
 
 	"github.com/pastcone/pastcone/internal/capture"
 )
@@ -18,20 +17,18 @@ const spoolBufferBytes = 512 << 10
 
 // spool writes a capture file.
 type spool struct {
-	file     *os.File
-	buffer   []byte
-	compress bool
-	packed   []byte
-	written  atomic.Int64 // bytes in the file, and in the buffer
+	file    *os.File
+	buffer  []byte
+	written atomic.Int64 // bytes in the file, and in the buffer
 }
 
 // createSpool makes the file. It does not replace one that is there.
-func createSpool(path string, compress bool) (*spool, error) {
+func createSpool(path string) (*spool, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // #nosec G304 -- the launcher names it
 	if err != nil {
 		return nil, fmt.Errorf("capture file: %w", err)
 	}
-	s := &spool{file: f, compress: compress, buffer: make([]byte, 0, spoolBufferBytes+2*frameBytesMax)}
+	s := &spool{file: f, buffer: make([]byte, 0, spoolBufferBytes+2*frameBytesMax)}
 	s.buffer = appendFileHeader(s.buffer)
 	s.written.Store(fileHeaderBytes)
 	return s, nil
@@ -44,34 +41,34 @@ func (s *spool) add(kind uint8, fill func(dst []byte) []byte) error {
 	return s.grew(from)
 }
 
-// addChunk appends a frame of records, and gives them as they are in the frame: whoever looks at them there looks at what was
-// stored, whatever the program does to its memory.
-func (s *spool) addChunk(order uint64, p, first uint32, records []byte) (kept []byte, err error) {
-	from := len(s.buffer)
+// addRecords appends a frame of records of a chunk: the complete ones, from the one numbered from on. It gives the number of the next,
+// and how many there were.
+func (s *spool) addRecords(chunk []byte, from int, notice *noticing) (next, records int, err error) {
+	begin := len(s.buffer)
 	dst := beginFrame(s.buffer)
-	dst = binary.LittleEndian.AppendUint64(dst, order)
-	dst = binary.LittleEndian.AppendUint32(dst, p)
-	dst = binary.LittleEndian.AppendUint32(dst, first)
-	dst = append(dst, records...)
-	kept = dst[from+frameHeaderBytes+chunkFrameHeader:]
-	if s.compress {
-		if cap(s.packed) < capture.ChunkBytes {
-			s.packed = make([]byte, s2.MaxEncodedLen(capture.ChunkBytes+chunkFrameHeader))
-		}
-		raw := dst[from+frameHeaderBytes:]
-		if packed := s2.Encode(s.packed[:cap(s.packed)], raw); len(packed) < len(raw)*7/8 {
-			h := frameHeader{kind: frameChunk, codec: codecS2, stored: uint32(len(packed)), raw: uint32(len(raw)), sum: crc32.Checksum(packed, castagnoli)} // #nosec G115 -- at most a chunk
-			kept = append([]byte(nil), kept...)
-			dst = append(dst[:from+frameHeaderBytes], packed...)
-			h.put(dst[from:])
-			s.buffer = pad(dst, from)
-			return kept, s.grew(from)
-		}
+	var head [chunkFrameHeader]byte
+	dst = append(dst, head[:]...)
+	dst, next, records = packRecords(dst, chunk, from, notice)
+	if records == 0 {
+		return next, 0, nil
 	}
-	s.buffer = endFrame(dst, from, frameChunk)
-	// The buffer is not written before the next frame: what was given back stays as it is until then.
-	s.written.Add(int64(len(s.buffer) - from))
-	return kept, nil
+	// The chunk's header was stored before its first record.
+	to := dst[begin+frameHeaderBytes:]
+	binary.LittleEndian.PutUint64(to, orderOf(chunk))
+	binary.LittleEndian.PutUint32(to[8:], atomic.LoadUint32((*uint32)(unsafe.Pointer(&chunk[8])))) // #nosec G103 -- shared memory, aligned
+	binary.LittleEndian.PutUint32(to[12:], uint32(from))                                           // #nosec G115 -- at most ChunkRecords
+	h := frameHeader{
+		kind: frameChunk, codec: codecPacked, stored: uint32(len(to)), // #nosec G115 -- at most frameBytesMax
+		raw: uint32(chunkFrameHeader + records*capture.RecordBytes), sum: crc32.Checksum(to, castagnoli), // #nosec G115 -- at most a chunk
+	}
+	h.put(dst[begin:])
+	s.buffer = pad(dst, begin)
+	return next, records, s.grew(begin)
+}
+
+// orderOf gives the order of a chunk in memory.
+func orderOf(chunk []byte) uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&chunk[0]))) // #nosec G103 -- shared memory, aligned
 }
 
 func (s *spool) grew(from int) error {
@@ -81,9 +78,6 @@ func (s *spool) grew(from int) error {
 	}
 	return s.flush()
 }
-
-// full says that the buffer should be written.
-func (s *spool) full() bool { return len(s.buffer) >= spoolBufferBytes }
 
 // flush writes what was gathered.
 func (s *spool) flush() error {
