@@ -48,7 +48,7 @@ func (p *preparation) assign(ctx context.Context, inlinable map[string]bool, rep
 	for _, pkg := range p.packages {
 		facts := factsOf(pkg)
 		for _, f := range pkg.Files {
-			fp := &filePlan{f, plan{Private: facts.private, ShadowsError: facts.shadowsError}}
+			fp := &filePlan{f, plan{Private: facts.private, ShadowsError: facts.shadowsError, Original: p.original(f.Path)}}
 			seen := map[string]int{}
 			for i, fn := range f.scan.Functions {
 				local := fn.Root + "#" + strconv.Itoa(fn.Number) + fn.Rest
@@ -93,7 +93,7 @@ func (p *preparation) assign(ctx context.Context, inlinable map[string]bool, rep
 				fp.plan.Sites = append(fp.plan.Sites, site{Offset: a.offset, Left: a.left})
 				all = append(all, wanted{entry, keyOf(pkg, f, local, seen[local]), func(id uint32) { fp.plan.Sites[i].ID = id }})
 			}
-			if len(fp.plan.Probes)+len(fp.plan.Sites) > 0 {
+			if len(fp.plan.Probes)+len(fp.plan.Sites) > 0 || fp.plan.Original != "" {
 				plans = append(plans, fp)
 			}
 		}

@@ -76,6 +76,7 @@ type preparation struct {
 	packages []*sourcePackage
 	files    []*sourceFile
 	missing  []string
+	replaced replacements
 }
 
 // Prepare rewrites the program's sources and patches the standard library, all in the cache, and says how to build with
@@ -89,17 +90,18 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	if err := p.environment(ctx); err != nil {
 		return nil, err
 	}
-	all, said, err := discover(ctx, p.go_, p.Options.Packages, o.Test)
+	p.remembered()
+	chosen := &chooser{newPatterns(o.Include), newPatterns(o.Exclude)}
+	said, err := p.choose(ctx, chosen)
 	if err != nil {
 		return nil, err
 	}
-	chosen := &chooser{newPatterns(o.Include), newPatterns(o.Exclude)}
-	p.packages = choose(all, chosen, o.Test, p.source)
-	for _, pkg := range p.packages {
-		p.files = append(p.files, pkg.Files...)
-	}
-	if len(p.files) == 0 {
-		return nil, fmt.Errorf("%s: no package to record among the %d of the program: the main module's are recorded unless excluded; --include names others", strings.Join(p.Options.Packages, " "), len(all))
+	if again, err := p.replaceModules(ctx); err != nil {
+		return nil, err
+	} else if again {
+		if said, err = p.choose(ctx, chosen); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err := p.open(ctx)
 	if err != nil {
@@ -114,6 +116,9 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	if done := p.previous(stamp); done != nil {
 		return done, nil
 	}
+	if len(p.replaced.Modules) > 0 {
+		p.miss("Modules that are recorded beside the main one are built from copies: runtime/debug.ReadBuildInfo tells that they are replaced.")
+	}
 	for _, i := range chosen.include {
 		if !i.matched {
 			p.miss("--include %s matches no package of this program.", i.text)
@@ -123,8 +128,24 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.cache.trim("scan", "source", "renamed", "judgement", "overlay", "table", "done")
+	p.cache.trim("scan", "source", "renamed", "judgement", "overlay", "table", "done", "modfile", "workspace")
 	return done, p.cache.store("done", stamp, done)
+}
+
+// choose lists the program's packages and chooses those to record.
+func (p *preparation) choose(ctx context.Context, chosen *chooser) (said []byte, err error) {
+	all, said, err := discover(ctx, p.go_, p.Options.Packages, p.Test)
+	if err != nil {
+		return nil, err
+	}
+	p.packages, p.files = choose(all, chosen, p.Test, p.source), nil
+	for _, pkg := range p.packages {
+		p.files = append(p.files, pkg.Files...)
+	}
+	if len(p.files) == 0 {
+		return nil, fmt.Errorf("%s: no package to record among the %d of the program: the main module's are recorded unless excluded; --include names others", strings.Join(p.Options.Packages, " "), len(all))
+	}
+	return said, nil
 }
 
 func (p *preparation) defaults() error {
@@ -275,7 +296,7 @@ func (p *preparation) stamp(said []byte) (string, error) {
 		}
 		files = append(files, fmt.Sprintf("%s %s %d %d", f.Path, f.Source, info.Size(), info.ModTime().UnixNano()))
 	}
-	return key(self, optionsKey(o), p.env, sha256.Sum256(said), files, p.userMap), nil
+	return key(self, optionsKey(o), p.env, sha256.Sum256(said), files, p.userMap, p.replaced), nil
 }
 
 // optionsKey is the options without what can not be encoded.
@@ -449,7 +470,7 @@ func (p *preparation) judgement(ctx context.Context, replace map[string]string) 
 			parts = append(parts, f.Path, f.hash)
 		}
 	}
-	for _, name := range []string{p.env.GOMOD, strings.TrimSuffix(p.env.GOMOD, ".mod") + ".sum", p.env.GOWORK} {
+	for _, name := range p.moduleFiles() {
 		if text, err := os.ReadFile(name); err == nil {
 			parts = append(parts, sha256.Sum256(text))
 		}

@@ -13,6 +13,7 @@ type plan struct {
 	ShadowsError bool    `json:"shadowsError"` // "error" may be another type in this package
 	Probes       []probe `json:"probes"`
 	Sites        []site  `json:"sites,omitempty"`
+	Original     string  `json:"original,omitempty"` // the path to show in positions, if it is not the file's own
 }
 
 // probe is one function that is recorded.
@@ -61,11 +62,13 @@ func rewrite(path string, text []byte, p plan) ([]byte, error) {
 	if err := r.sites(f); err != nil {
 		return nil, err
 	}
-	if !r.usesRuntime {
-		return text, nil
+	if r.usesRuntime {
+		// The string at the end makes the semicolon that may be missing, as the package's name did.
+		r.insert(f.Name.End(), fmt.Sprintf("; import %s \"runtime\"", p.Private))
 	}
-	// The string at the end makes the semicolon that may be missing, as the package's name did.
-	r.insert(f.Name.End(), fmt.Sprintf("; import %s \"runtime\"", p.Private))
+	if p.Original != "" {
+		path = p.Original
+	}
 	// The go command tells the compiler which file the copy stands for, but vet shows the copy's name unless told here. All
 	// code is behind it.
 	if at := fset.PositionFor(f.Package, false); fset.Position(f.Package) == at && !strings.Contains(path, "*/") {
