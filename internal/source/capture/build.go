@@ -61,6 +61,9 @@ func (r *reader) event(p *piece, at int) (n int, err error) {
 	return n, nil
 }
 
+// mainGoroutine is the number of the goroutine that main runs in.
+const mainGoroutine = 1
+
 // sites says where the place of a kind's record comes from.
 type placing uint8
 
@@ -236,6 +239,12 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 				delete(r.came, x.stream)
 				r.cause(r.contextRef(&c))
 			}
+		}
+	case capture.KindStart:
+		// Nobody spawns a program's first goroutine, so no spawn is missing: its first event is no start.
+		if x.stream == mainGoroutine {
+			head.Kind = event.KindLog
+			r.data(`{"program":"started"}`)
 		}
 	case capture.KindReturn:
 		if x.b != 0 || len(x.values) > 0 {

@@ -253,7 +253,7 @@ const simulatedFunctions = 50
 func newWork(s *simulated, goroutines, channels int) *work {
 	w := &work{simulated: s, ready: make(chan *simulatedG, goroutines)}
 	for i := range goroutines {
-		g := &simulatedG{id: uint64(i + 1)}
+		g := &simulatedG{id: uint64(i + 2)}
 		w.gs = append(w.gs, g)
 		w.ready <- g
 	}
