@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/oracle"
 )
 
@@ -49,6 +50,9 @@ func TestPromises(t *testing.T) {
 		{"after loss, 95 % of the parents", courses[2], func(t *tally) { t.Parents.Part = 9_500; t.Edges.Part = 9_800; t.ExactParents.Part = 0 }, ""},
 		{"after loss, fewer", courses[2], func(t *tally) { t.Parents.Part = 9_499 }, "right parents: 9499 of 10000, promised 95 %"},
 		{"after loss, too few edges", courses[2], func(t *tally) { t.Edges.Part = 9_799 }, "edges: 9799 of 10000, promised 98 %"},
+		{"after loss, one in a hundred is not exact and no rule says why", courses[2], func(t *tally) {
+			t.Certainty.Parents = [oracle.Doubts]int{oracle.DoubtTainted: 99, oracle.DoubtUnexplained: 1}
+		}, "because a rule forbids it: 99 of 100, promised 99.9 %"},
 		{"after loss, one exact and wrong", courses[2], func(t *tally) { t.Wrong, t.WrongExact = 1, 1 }, "1 of them labelled exact"},
 	} {
 		tally := perfect
@@ -104,5 +108,26 @@ func TestWhatCannotBeScoredSaysWhy(t *testing.T) {
 	}
 	if err := scoreFile("testdata/nowhere.ndjson"); err == nil {
 		t.Error("a file that is not there")
+	}
+}
+
+func TestProbabilitiesAreHeldAgainstWhatIsRight(t *testing.T) {
+	guess := oracle.Guess{Kind: event.EdgeMessage, Parent: true, P: 0.9}
+	for _, c := range []struct {
+		story string
+		share oracle.Share
+		off   bool
+	}{
+		{"as often right as was said", oracle.Share{Part: 900, Of: 1000}, false},
+		{"a little off", oracle.Share{Part: 880, Of: 1000}, false},
+		{"right more often than was said", oracle.Share{Part: 940, Of: 1000}, true},
+		{"right less often", oracle.Share{Part: 860, Of: 1000}, true},
+		{"too few to say", oracle.Share{Part: 5, Of: 10}, false},
+	} {
+		var out bytes.Buffer
+		off := calibrate(&out, &oracle.Certainty{Guesses: map[oracle.Guess]*oracle.Share{guess: &c.share, {Kind: event.EdgeLock, P: 0.5}: {Part: 1, Of: 2}}})
+		if (len(off) > 0) != c.off || !strings.Contains(out.String(), "parent: message") || !strings.Contains(out.String(), "further: lock") {
+			t.Errorf("%s: %v\n%s", c.story, off, out.String())
+		}
 	}
 }

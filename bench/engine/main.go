@@ -142,6 +142,8 @@ func init() { // breaks the cycle through serve
 		{name: "record-one-core", child: record},
 		{name: "baseline", child: baseline},
 		{name: "correlate", child: correlating},
+		{name: "one-stream", child: oneStream},
+		{name: "short-streams", child: manyStreams},
 		{name: "paced", child: paced},
 		{name: "plan-rates", child: planRates},
 		{name: "ask", child: ask},

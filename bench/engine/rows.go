@@ -93,7 +93,10 @@ type row struct {
 	orCut   string  // figure that is 1 when the answer said that it was cut off, which is as good
 }
 
-const ms = float64(time.Millisecond)
+const (
+	ms        = float64(time.Millisecond)
+	flatBytes = 10e6 // by which memory that is called flat may grow
+)
 
 // rows are the table. The promises are those of the project's first issue and of the plan.
 var rows = []row{
@@ -145,6 +148,14 @@ var rows = []row{
 	{section: "Parts", what: "ring hand-off, 4 producers, chunks of 256 filled and read, an event", key: "ring ns", unit: perEvent, bound: below, limit: 10, against: "channel ns", name: "Go channel"},
 	{what: "Go channel, 4 producers, an event at a time", key: "channel ns", unit: perEvent},
 	{what: "correlator alone, processor time an event", key: "correlate ns", unit: perEvent, bound: below, limit: 25},
+	{what: "one stream without an end: events", key: "one stream: events", bound: atLeast, limit: endlessEvents},
+	{what: "one stream: processor time an event, made and correlated", key: "one stream: ns", unit: perEvent},
+	{what: "one stream: anonymous memory, highest", key: "one stream: memory", unit: size},
+	{what: "one stream: above the highest of its first third", key: "one stream: memory grown", unit: size, bound: atMost, limit: flatBytes},
+	{what: "short streams: streams", key: "short streams: streams", bound: atLeast, limit: 1_000_000},
+	{what: "short streams: processor time an event, made and correlated", key: "short streams: ns", unit: perEvent},
+	{what: "short streams: anonymous memory, highest", key: "short streams: memory", unit: size},
+	{what: "short streams: above the highest of the first third", key: "short streams: memory grown", unit: size, bound: atMost, limit: flatBytes},
 	{what: "baseline: ring → store without the correlator", key: "baseline events/s", unit: rate},
 	{what: "share of the baseline with the correlator", over: [2]string{"events/s", "baseline events/s"}, unit: times},
 	{what: "an intake worker (check, redact), while it works", key: "intake events/s a worker", unit: rate},

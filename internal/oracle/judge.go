@@ -51,6 +51,8 @@ type Report struct {
 	ExactCorrelations Share
 	ExactEdges        Share // labelled exact, of all edges that the correlator gave
 
+	Certainty Certainty // after loss: why what is not exact is not, and how often what is inferred is right
+
 	WrongExact  int      // labelled exact and wrong
 	Wrong       int      // everything that may not be, WrongExact included
 	Differences []string // the first of them, in sentences
@@ -87,6 +89,7 @@ func (r *Report) Add(o *Report) {
 	} {
 		s.to.Part, s.to.Of = s.to.Part+s.from.Part, s.to.Of+s.from.Of
 	}
+	r.Certainty.add(&o.Certainty)
 	r.WrongExact, r.Wrong = r.WrongExact+o.WrongExact, r.Wrong+o.Wrong
 	r.Differences = append(r.Differences, o.Differences...)
 	r.Differences = r.Differences[:min(len(r.Differences), differencesMax)]
@@ -105,6 +108,9 @@ func (r *Report) Add(o *Report) {
 // and the rest is counted.
 func Judge(t *Truth, results []Result, lost map[At]bool) *Report {
 	j := &judge{Report: Report{Lost: len(lost)}, truth: t, lost: lost, complete: lost == nil, at: map[event.ID]At{}}
+	if !j.complete {
+		j.blame = newBlame(t, lost)
+	}
 	j.names(results)
 	j.streams(results)
 	for i := range results {
@@ -123,6 +129,7 @@ type judge struct {
 	complete bool
 	at       map[event.ID]At
 	current  At // that is being judged
+	blame    *blame
 }
 
 // names checks the ids, and notes which event each of them names.
@@ -232,6 +239,9 @@ func (j *judge) one(v *Verdict, r *Result) {
 	}
 	j.edges(v, r)
 	j.unchanged(v, e)
+	if !j.complete {
+		j.explain(v, e)
+	}
 }
 
 // wrong notes something that is not as it should be; if it is labelled exact it counts as such.
@@ -262,6 +272,11 @@ func (j *judge) edges(v *Verdict, r *Result) {
 		j.ExactEdges.Count(e.Confidence == event.Exact)
 		if e.Confidence == event.Exact && found < 0 {
 			j.wrong(event.Exact, "an edge, %v from %s; should be %v", e.Kind, from, v.Edges)
+		}
+		if e.Confidence == event.Inferred {
+			// Of a parent's edge its cause counts: what the correlator took for the call may be it by another edge.
+			parent := i == 0 && e.ID == r.Event.Parent
+			j.Certainty.guess(Guess{e.Kind, parent, e.P}).Count(found >= 0 || parent && from == v.Parent)
 		}
 		if found >= 0 {
 			left = append(left[:found], left[found+1:]...)
