@@ -50,7 +50,12 @@
 //
 // Who meets in the order of time (time, stream, seq) is known when nothing earlier can come any more: so a receive without
 // ordinal and message id, and an acquire without ordinal, are decided when their wait is over, in that same order. Two cases are
-// decided at once: both ends of a message name each other, and a lock is known to have ordinals. Clocks differ, so a send that
+// decided at once: both ends of a message name each other, and a lock is known to have ordinals. Where both are named there is but one
+// sender and one receiver, each in an order of its own: whatever else may come, the first send that is left is the one, and
+// that is exact. Where one end is not named it can not be known yet: of a receive that names its sender another stream's receive,
+// which comes later and was earlier, may have had that send; of a send that names its receiver another stream's send may have
+// been before it. That only one stream has used an end so far says nothing about who will. So these wait, and are exact when the wait is
+// over, if there was but one sender and one receiver till then. Clocks differ, so a send that
 // seems to be later than its receive, by no more than the lateness, can be the one.
 //
 // A finite source can have more to meet in order than fits until it ends. If its events have come in the order of time so far,
