@@ -72,6 +72,10 @@ type goroutine struct {
 	how       waking
 	wakingID  uint64
 
+	// Where it last woke another one, in this generation: most wake again there.
+	wakeStack trace.Stack
+	wakeInfo  *stackInfo
+
 	// The last close of a channel in this goroutine: one close wakes many.
 	closeStack trace.Stack
 	closeSeq   uint64
@@ -196,6 +200,7 @@ func (b *builder) synchronize(e *trace.Event) {
 	clear(b.names)
 	for _, g := range b.goroutines { // a stack keeps all stacks of its generation in memory
 		g.waitStack, g.waitInfo, g.closeStack = trace.NoStack, nil, trace.NoStack
+		g.wakeStack, g.wakeInfo = trace.NoStack, nil
 		g.closeID = 0
 	}
 	if clock := e.Sync().ClockSnapshot; clock != nil && !b.begun {

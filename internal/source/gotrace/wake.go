@@ -51,7 +51,10 @@ func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
 	if by == nil || by == g {
 		return
 	}
-	info := b.stackOf(e.Stack())
+	if stack := e.Stack(); by.wakeStack != stack || by.wakeInfo == nil {
+		by.wakeStack, by.wakeInfo = stack, b.stackOf(stack)
+	}
+	info := by.wakeInfo
 	g.how, g.waker = howWoken(g, info.op), by.name
 	switch g.how {
 	case wokenByNobody:
