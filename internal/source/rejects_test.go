@@ -170,6 +170,18 @@ func TestRejectsAreCountedByTheFileAlone(t *testing.T) {
 	add(2, "other", 1)
 	want("opened again", 123, 2, 12)
 
+	// Where the file can not be replaced it stays as it is.
+	if err := os.MkdirAll(filepath.Join(path+".new", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Forget(1); err == nil {
+		t.Error("forgotten, though nothing could be written")
+	}
+	want("not forgotten", 123, 2, 12)
+	if err := os.RemoveAll(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+
 	if err := f.Forget(1); err != nil {
 		t.Fatal(err)
 	}
