@@ -36,6 +36,9 @@ func (x *record) entity() (number, ordinal uint64) {
 func (r *reader) event(p *piece, at int) (n int, err error) {
 	x := take(p.records[at:])
 	n = capture.RecordBytes
+	if x.kind == capture.KindPad {
+		return n, nil
+	}
 	for at+n < len(p.records) {
 		kind := p.records[at+n+8]
 		if kind != capture.KindValue && kind != capture.KindText {
@@ -44,9 +47,6 @@ func (r *reader) event(p *piece, at int) (n int, err error) {
 		n += capture.RecordBytes
 	}
 	if !isEvent(x.w1) {
-		if x.kind == capture.KindPad {
-			return n, nil
-		}
 		return n, r.reject(p, at, n, fmt.Sprintf("%d records of values without the event that they belong to", n/capture.RecordBytes))
 	}
 	x.values = p.records[at+capture.RecordBytes : at+n]

@@ -267,8 +267,8 @@ func (r *reader) passed(ctx context.Context, p *pass) error {
 	r.line.reach(p.clockReading)
 	r.setSlope()
 	r.stats.Dropped, r.stats.Overwritten = p.dropped, p.overwritten
-	r.lost = p.dropped + p.overwritten
-	r.lostBefore = p.overwritten > 0
+	r.lost = max(r.lost, p.dropped+p.overwritten)
+	r.lostBefore = r.lostBefore || p.overwritten > 0
 	watermark := p.watermark
 	if watermark > r.skewTicks {
 		watermark -= r.skewTicks
