@@ -40,7 +40,7 @@ const (
 	OffOwner32        = 64 // process id of the program; set by compare-and-swap from 0: the first process to come owns the ring
 	OffCollector32    = 68 // process id of the collector
 	OffBeat           = 72 // CLOCK_MONOTONIC ns, stored by the collector at least every 100 ms; the program takes a beat older than BeatStaleNanos for the collector's death
-	OffOn32           = 80 // 1: record; the collector can switch it off and on
+	OffOn32           = 80 // not 0: record; the collector can switch it off and on. Each time that it is on again it has another number, so that the program knows what it did not see
 	OffEnd32          = 84 // how the program ended: the End constants; 0 while it runs, and after SIGKILL
 	OffExitCode32     = 88
 	OffClock32        = 92 // Clock constants; set by the program

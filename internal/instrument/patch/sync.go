@@ -39,9 +39,9 @@ var syncArea = Area{
 			Text: "func (wg *WaitGroup) Add(delta int) { wg.pastconeAdd(delta, sys.GetCallerPC()) }; " +
 				"func (wg *WaitGroup) pastconeAdd(delta int, pc uintptr) {"},
 		{File: "sync/waitgroup.go", In: "WaitGroup.Add", Place: Before, Anchor: "state := wg.state.Add(uint64(delta) << 32)",
-			Text: "dones := uint64(0); if pastconeOn() { if delta < 0 { pastconeDone(unsafe.Pointer(wg), pc) } else { dones = pastconeDones(unsafe.Pointer(wg)) } }; "},
+			Text: "if pastconeOn() && delta < 0 { pastconeDone(unsafe.Pointer(wg), pc) }; "},
 		{File: "sync/waitgroup.go", In: "WaitGroup.Add", Anchor: "v := int32(state >> 32)",
-			Text: "; if pastconeOn() && delta > 0 && v == int32(delta) { pastconeBegins(unsafe.Pointer(wg), dones) }"},
+			Text: "; if pastconeOn() && delta > 0 && v == int32(delta) { pastconeBegins(unsafe.Pointer(wg)) }"},
 		{File: "sync/waitgroup.go", In: "WaitGroup.Done", Place: Instead, Anchor: "wg.Add(-1)", Text: "wg.pastconeAdd(-1, sys.GetCallerPC())"},
 		{File: "sync/waitgroup.go", In: "WaitGroup.Wait", Place: Instead, Times: 2, Anchor: "\t\t\treturn\n",
 			Text: "\t\t\tif pastconeOn() { pastconeWaited(unsafe.Pointer(wg), sys.GetCallerPC()) }; return\n"},

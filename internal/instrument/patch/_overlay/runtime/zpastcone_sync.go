@@ -16,7 +16,7 @@ package runtime
 //     that goroutine's last event then.
 //  4. Readers of an RWMutex release a second lock (the address of its readerCount); the next writer acquires the range of these.
 //     A reader's acquire of what this goroutine has acquired before says nothing, either; the lock remembers some goroutines.
-//  5. Each Done of a WaitGroup is a release, a Wait's return acquires the range of those since the counter last was zero.
+//  5. Each Done of a WaitGroup is a release, a Wait's return acquires the range of those since the Wait before it.
 //
 // Invariants. The fields of an entry that belong to an exclusive lock are touched only by its holder: after it got in, and
 // before it lets go. What readers and Dones touch is atomic. An entry is put in by compare-and-swap, and taken out only while
@@ -35,8 +35,9 @@ import (
 const (
 	pastconeLockSlots       = 1 << 16
 	pastconeLockWays        = 8
-	pastconeRunMax          = 32   // releases in a row by one goroutine that are recorded
-	pastconeReadsMax        = 64   // releases by readers that are recorded between two writers, unless one waits
+	pastconeRunMax          = 32 // releases in a row by one goroutine that are recorded
+	pastconeReadsMax        = 64 // releases by readers that are recorded between two writers, unless one waits
+	pastconeLockNumberMax   = 1<<32 - 1<<16
 	pastconeLocksCheckedMax = 2048 // entries looked at in one collection cycle, while the world is stopped
 )
 
@@ -46,10 +47,11 @@ type pastconeLock struct {
 	cycle   uint32 // the cycle of collection until whose end what is here is certain to be of the lock that is there now
 	ordinal uint64 // of the last release
 	by      uint64 // the goroutine that made it
-	after   uint64 // the number of that goroutine's last event then; of the release itself, if it was recorded
+	after   uint64 // the number of that goroutine's last event then; of the release itself, if it was recorded. Of Dones: how many the last Wait was for
 	base    uint64 // of readers and Dones: the ordinal that the next range begins behind
-	run     uint32 // releases in a row by one goroutine
 	quiet   uint32 // the last release left no record; of readers and Dones: some did not
+	run     uint16 // releases in a row by one goroutine, up to pastconeRunMax + 1. Of Dones: 1 if a Wait has returned
+	period  uint16 // of recording: what the switch was when the lock was last released
 	seen    [2]uint64
 }
 
@@ -89,46 +91,35 @@ func pastconeLockAt(key uintptr) *pastconeLock {
 //
 //go:nosplit
 func pastconeLockFor(gp *g, key uintptr) *pastconeLock {
-	if l := pastconeLockAt(key); l != nil {
+	if l := pastconeLockAt(key); l != nil && atomic.Load(&l.number) != 0 {
 		return l
 	}
 	if key >= gp.stack.lo && key < gp.stack.hi {
 		return nil
 	}
 	b := pastconeBucket(key)
-	for i := b; i < b+pastconeLockWays; i++ {
-		if pastconeLockKeys[i] == 0 {
+	for i := b; i < b+pastconeLockWays && atomic.Load(&pastconeLockNumber) < pastconeLockNumberMax; {
+		switch pastconeLockKeys[i] {
+		case key: // another reader was faster; it gives the number last
+			l := &pastconeLocks[i]
+			for atomic.Load(&l.number) == 0 {
+				osyield()
+			}
+			return l
+		case 0:
 			if !atomic.Casuintptr(&pastconeLockKeys[i], 0, key) {
-				if pastconeLockKeys[i] == key { // another reader was faster
-					return pastconeNumbered(&pastconeLocks[i])
-				}
-				continue
+				continue // look again whose it is
 			}
 			l := &pastconeLocks[i]
-			l.cycle = pastconeLockCycle
+			l.cycle, l.period = pastconeLockCycle, pastconePeriod()
 			pastconeLocksUsed[atomic.Xadd(&pastconeLocksCount, 1)-1] = uint32(i)
-			return pastconeNumbered(l)
+			atomic.Store(&l.number, atomic.Xadd(&pastconeLockNumber, 1))
+			return l
 		}
-		if pastconeLockKeys[i] == key {
-			return pastconeNumbered(&pastconeLocks[i])
-		}
+		i++
 	}
 	pastconeForgotten()
 	return nil
-}
-
-// pastconeNumbered gives a lock its number. When there are no more numbers, it is nil: none is given twice.
-//
-//go:nosplit
-func pastconeNumbered(l *pastconeLock) *pastconeLock {
-	if atomic.Load(&l.number) == 0 {
-		if atomic.Load(&pastconeLockNumber) >= 1<<32-1<<16 {
-			pastconeForgotten()
-			return nil
-		}
-		atomic.Cas(&l.number, 0, atomic.Xadd(&pastconeLockNumber, 1))
-	}
-	return l
 }
 
 // pastconeLocksMarked is called with the world stopped, when marking is complete and nothing is swept yet.
@@ -138,18 +129,25 @@ func pastconeLocksMarked() {
 	}
 	last := pastconeLockCycle
 	pastconeLockCycle++
-	i := pastconeLocksNext
-	if pastconeLocksCount <= pastconeLocksCheckedMax {
-		i = 0 // all are looked at: what takes the place of one that is taken out comes from behind it
-	}
+	// Half of those that may be looked at are always the same, the oldest ones, which therefore stay certain. If there are more
+	// than that and the other half, the rest have their turns.
+	at, rest := uint32(0), pastconeLocksNext
 	for n := min(pastconeLocksCount, pastconeLocksCheckedMax); n > 0; n-- {
+		i := at
+		if at >= pastconeLocksCheckedMax/2 && pastconeLocksCount > pastconeLocksCheckedMax {
+			if rest < at || rest >= pastconeLocksCount {
+				rest = at
+			}
+			i = rest
+		}
 		if i >= pastconeLocksCount {
-			i = 0
+			break
 		}
 		slot := pastconeLocksUsed[i]
 		l := &pastconeLocks[slot]
 		switch pastconeMemory(pastconeLockKeys[slot]) {
 		case pastconeMemoryFree:
+			// The last one takes its place, and is looked at next.
 			*l = pastconeLock{}
 			pastconeLockKeys[slot] = 0
 			pastconeLocksCount--
@@ -162,9 +160,13 @@ func pastconeLocksMarked() {
 		case pastconeMemoryStatic:
 			l.cycle = pastconeLockCycle
 		}
-		i++
+		if i == at {
+			at++
+		} else {
+			rest++
+		}
 	}
-	pastconeLocksNext = i
+	pastconeLocksNext = rest
 }
 
 const (
@@ -196,6 +198,11 @@ func pastconeMemory(p uintptr) int {
 //go:nosplit
 func pastconeRecords(gp *g) bool { return gp.pcState == pastconeRecorded || pastconeAwake(gp) }
 
+// pastconePeriod tells one period of recording from another. What happened to a lock in between is not known.
+//
+//go:nosplit
+func pastconePeriod() uint16 { return uint16(*pastconeOnWord) }
+
 // pastconeForgotten counts a release for which there is no room in the table.
 //
 //go:nosplit
@@ -206,14 +213,17 @@ func pastconeForgotten() { atomic.Xadd64(pastcone64(pastconeOffLocksForgotten), 
 //go:nosplit
 func pastconeRelease(gp *g, l *pastconeLock, pc uintptr, waiting bool) {
 	self := gp.goid
-	if l.by == self && l.after == gp.pcSeq {
-		l.cycle = pastconeLockCycle
-		return
-	}
-	if l.by == self {
-		l.run++
+	period := pastconePeriod()
+	if l.by == self && l.period == period {
+		if l.after == gp.pcSeq {
+			l.cycle = pastconeLockCycle
+			return
+		}
+		if l.run <= pastconeRunMax {
+			l.run++
+		}
 	} else {
-		l.by, l.run = self, 1
+		l.by, l.run, l.period = self, 1, period
 	}
 	l.cycle = pastconeLockCycle
 	l.ordinal++
@@ -234,6 +244,8 @@ func pastconeAcquire(gp *g, l *pastconeLock, pc uintptr) {
 	}
 	number, ordinal := l.number, l.ordinal
 	switch {
+	case l.period != pastconePeriod():
+		pastconeAcquireUnseen(number, pc, 0, 0, 0)
 	case l.quiet != 0:
 		pastconeAcquireUnseen(number, pc, ordinal, l.by, l.after)
 	case l.cycle != pastconeLockCycle:
@@ -273,7 +285,7 @@ func pastconeAcquireRange(gp *g, number uint32, pc uintptr, base, last uint64) {
 //go:nosplit
 func pastconeLocked(m unsafe.Pointer, pc uintptr) {
 	gp := getg()
-	if l := pastconeLockAt(uintptr(m)); l != nil && l.by != gp.goid && l.ordinal != 0 {
+	if l := pastconeLockAt(uintptr(m)); l != nil && (l.by != gp.goid || l.period != pastconePeriod()) && l.ordinal != 0 {
 		pastconeAcquire(gp, l, pc)
 	}
 }
@@ -299,13 +311,16 @@ const pastconeReadersMax = 1 << 30
 func pastconeWriterIn(m, readers unsafe.Pointer, pc uintptr) {
 	gp := getg()
 	number, base, last, unseen := uint32(0), uint64(0), uint64(0), false
-	if r := pastconeLockAt(uintptr(readers)); r != nil && (r.ordinal != r.base || r.quiet != 0) {
+	if r := pastconeLockAt(uintptr(readers)); r != nil && (r.ordinal != r.base || r.quiet != 0 || r.period != pastconePeriod()) {
 		number, base, last = r.number, r.base, r.ordinal
-		unseen = r.quiet != 0 || r.cycle != pastconeLockCycle
-		r.base, r.quiet, r.seen = last, 0, [2]uint64{}
+		unseen = r.quiet != 0
+		if r.cycle != pastconeLockCycle || r.period != pastconePeriod() {
+			unseen, base = true, last
+		}
+		r.base, r.quiet, r.seen, r.period = last, 0, [2]uint64{}, pastconePeriod()
 		r.cycle = pastconeLockCycle
 	}
-	if l := pastconeLockAt(uintptr(m)); l != nil && l.by != gp.goid && l.ordinal != 0 {
+	if l := pastconeLockAt(uintptr(m)); l != nil && (l.by != gp.goid || l.period != pastconePeriod()) && l.ordinal != 0 {
 		pastconeAcquire(gp, l, pc)
 	}
 	if number == 0 || !pastconeRecords(gp) {
@@ -335,11 +350,11 @@ func pastconeWriterOut(m, readers unsafe.Pointer, pc uintptr) {
 func pastconeReaderIn(m unsafe.Pointer, pc uintptr) {
 	gp := getg()
 	l := pastconeLockAt(uintptr(m))
-	if l == nil || l.by == gp.goid || l.ordinal == 0 {
+	if l == nil || l.ordinal == 0 || !pastconeRecords(gp) {
 		return
 	}
 	seen := &l.seen[gp.goid&1]
-	if atomic.Load64(seen) == gp.goid || !pastconeRecords(gp) {
+	if l.period == pastconePeriod() && (l.by == gp.goid || atomic.Load64(seen) == gp.goid) {
 		return
 	}
 	atomic.Store64(seen, gp.goid)
@@ -353,6 +368,13 @@ func pastconeReaderOut(readers unsafe.Pointer, pc uintptr) {
 	r := pastconeLockFor(gp, uintptr(readers))
 	if r == nil {
 		return
+	}
+	if r.period != pastconePeriod() || r.cycle != pastconeLockCycle {
+		// What is here is of another time, or perhaps of another lock. Several readers may do this at once: some releases more
+		// are not in the next writer's range then, which is said to be incomplete anyway.
+		atomic.Store(&r.quiet, 1)
+		atomic.Store64(&r.base, atomic.Load64(&r.ordinal))
+		r.seen, r.period, r.cycle = [2]uint64{}, pastconePeriod(), pastconeLockCycle
 	}
 	seen := &r.seen[gp.goid&1]
 	if atomic.Load64(seen) == gp.goid<<32|gp.pcSeq&(1<<32-1) && gp.goid < 1<<32 {
@@ -371,26 +393,28 @@ func pastconeReaderOut(readers unsafe.Pointer, pc uintptr) {
 
 // WaitGroup.
 
-// pastconeDones gives the number of Dones so far, before an Add that perhaps is the first one since the counter was zero.
-//
-//go:linkname pastconeDones sync.pastconeDones
-//go:nosplit
-func pastconeDones(wg unsafe.Pointer) uint64 {
-	if l := pastconeLockAt(uintptr(wg)); l != nil {
-		return atomic.Load64(&l.ordinal)
-	}
-	return 0
-}
-
-// pastconeBegins says that the counter was zero after that many Dones.
+// pastconeBegins says that the counter was zero before an Add. It may have been so in the middle of starting a group, all of
+// whose goroutines so far were fast: the next Wait is for them, too. So what it is for begins where the last Wait ended.
 //
 //go:linkname pastconeBegins sync.pastconeBegins
 //go:nosplit
-func pastconeBegins(wg unsafe.Pointer, dones uint64) {
-	if l := pastconeLockAt(uintptr(wg)); l != nil {
-		atomic.Store64(&l.base, dones)
-		atomic.Store(&l.quiet, 0)
+func pastconeBegins(wg unsafe.Pointer) {
+	l := pastconeLockAt(uintptr(wg))
+	if l == nil {
+		return
 	}
+	switch {
+	case l.cycle != pastconeLockCycle: // perhaps of another WaitGroup
+		l.cycle = pastconeLockCycle
+		atomic.Store64(&l.base, atomic.Load64(&l.ordinal))
+		atomic.Store(&l.quiet, 1)
+	case l.run != 0:
+		atomic.Store64(&l.base, atomic.Load64(&l.after))
+		atomic.Store(&l.quiet, 0)
+	default:
+		return
+	}
+	l.run, l.period = 0, pastconePeriod()
 }
 
 //go:linkname pastconeDone sync.pastconeDone
@@ -401,7 +425,7 @@ func pastconeDone(wg unsafe.Pointer, pc uintptr) {
 	if l == nil {
 		return
 	}
-	if !pastconeRecords(gp) {
+	if !pastconeRecords(gp) || l.period != pastconePeriod() {
 		atomic.Store(&l.quiet, 1)
 		return
 	}
@@ -414,10 +438,15 @@ func pastconeDone(wg unsafe.Pointer, pc uintptr) {
 func pastconeWaited(wg unsafe.Pointer, pc uintptr) {
 	gp := getg()
 	l := pastconeLockAt(uintptr(wg))
-	if l == nil || !pastconeRecords(gp) {
+	if l == nil {
 		return
 	}
 	number, base, last := l.number, atomic.Load64(&l.base), atomic.Load64(&l.ordinal)
+	atomic.Store64(&l.after, last)
+	l.run = 1
+	if !pastconeRecords(gp) {
+		return
+	}
 	unseen := atomic.Load(&l.quiet) != 0
 	if base == last && !unseen {
 		return

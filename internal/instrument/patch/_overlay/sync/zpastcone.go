@@ -37,13 +37,9 @@ func pastconeReaderIn(m unsafe.Pointer, pc uintptr)
 //go:noescape
 func pastconeReaderOut(readers unsafe.Pointer, pc uintptr)
 
-//go:linkname pastconeDones
-//go:noescape
-func pastconeDones(wg unsafe.Pointer) uint64
-
 //go:linkname pastconeBegins
 //go:noescape
-func pastconeBegins(wg unsafe.Pointer, dones uint64)
+func pastconeBegins(wg unsafe.Pointer)
 
 //go:linkname pastconeDone
 //go:noescape

@@ -142,6 +142,98 @@ func mutexes() {
 	})
 }
 
+// many: more locks than can be remembered, and more than are looked at in one cycle of the collector.
+func many() {
+	locks := make([]*guarded, 70_000)
+	for i := range locks {
+		locks[i] = new(guarded)
+	}
+	for range 2 {
+		inParallel(1, func(int, *rand.Rand) {
+			local := make([]Step, 0, len(locks))
+			for _, g := range locks {
+				g.mu.Lock()
+				id := mark()
+				local = append(local, Step{What: "mutex", ID: id, After: g.prev})
+				g.prev = id
+				g.mu.Unlock()
+			}
+			note(local...)
+		})
+		runtime.GC()
+	}
+}
+
+// shortLived: locks whose memory becomes that of other locks soon.
+func shortLived() {
+	inParallel(4, func(i int, r *rand.Rand) {
+		var local []Step
+		for k := range 1500 {
+			g, other := new(guarded), make(chan []Step)
+			seed := r.Int63()
+			go func() {
+				var his []Step
+				g.step(rand.New(rand.NewSource(seed)), &his)
+				other <- his
+			}()
+			g.step(r, &local)
+			local = append(local, <-other...)
+			if k%100 == 0 {
+				runtime.GC()
+			}
+		}
+		note(local...)
+	})
+}
+
+// periods: the recording is off for a while, in which locks go on.
+func periods() {
+	ring, err := os.OpenFile(os.Getenv("PASTCONE_RING"), os.O_RDWR, 0)
+	if err != nil {
+		panic(err)
+	}
+	recording := func(period byte) {
+		if _, err := ring.WriteAt([]byte{period, 0, 0, 0}, 80); err != nil {
+			panic(err)
+		}
+	}
+	elsewhere := func(f func()) {
+		done := make(chan bool)
+		go func() { f(); done <- true }()
+		<-done
+	}
+	var mu sync.Mutex
+	var rw sync.RWMutex
+	step := func(what string, after uint64) uint64 {
+		mu.Lock()
+		rw.RLock()
+		id := mark()
+		rw.RUnlock()
+		mu.Unlock()
+		note(Step{What: what, ID: id, After: after})
+		return id
+	}
+	step("first", 0)
+	recording(0)
+	elsewhere(func() {
+		mu.Lock()
+		rw.Lock()
+		rw.Unlock()
+		rw.RLock()
+		rw.RUnlock()
+		mu.Unlock()
+	})
+	recording(2)
+	last := step("unseen", 0)
+	elsewhere(func() { step("seen", last) })
+	recording(0)
+	elsewhere(func() { rw.RLock(); rw.RUnlock() })
+	recording(3)
+	rw.Lock()
+	note(Step{What: "unseen reader", ID: mark()})
+	rw.Unlock()
+}
+
 type shared struct {
 	mu      sync.RWMutex
 	writer  uint64
@@ -409,7 +501,7 @@ func requests() {
 
 func main() {
 	map[string]func(){
-		"mutexes": mutexes, "rwmutexes": rwMutexes, "waitgroups": waitGroups, "onces": onces, "conds": conds, "timers": timers,
+		"mutexes": mutexes, "many": many, "shortlived": shortLived, "periods": periods, "rwmutexes": rwMutexes, "waitgroups": waitGroups, "onces": onces, "conds": conds, "timers": timers,
 		"signals": signals, "requests": requests,
 	}[os.Args[1]]()
 	if err := json.NewEncoder(os.Stdout).Encode(steps); err != nil {
