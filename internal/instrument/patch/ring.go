@@ -41,6 +41,5 @@ var ringArea = Area{
 		"runtime/zpastcone_any.go",
 		"runtime/zpastcone_error.go",
 		"runtime/zpastcone_flow.go",
-		"runtime/zpastcone_notimer.go",
 	},
 }

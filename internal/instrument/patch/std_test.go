@@ -168,7 +168,7 @@ func checkRequests(t *testing.T, program string) {
 			t.Errorf("handler %d does not return", s.ID)
 		}
 	}
-	if handlers != 4 || len(left) != 4 {
+	if handlers != 8 || len(left) != 7 { // one context was the caller's own, twice
 		t.Errorf("%d handlers, %d requests: %v", handlers, len(left), slices.Collect(maps.Keys(left)))
 	}
 	if !left[unhex(t, "0af7651916cd43dd8448eb211c80319c"+"b7ad6b7169203331")] {
@@ -182,6 +182,51 @@ func unhex(t testing.TB, s string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestTestsBenchmarksAndFuzzTargetsAreRootsWithTheirNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the standard library anew")
+	}
+	program := filepath.Join(t.TempDir(), "roots")
+	cmd := exec.Command("go", "test", "-c", "-overlay", overlayFile(t), "-o", program, "./testdata/roots")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r := newRing(t, capture.PolicyBlock, 64)
+	out, status := run(t, r, nil, program, "-test.bench=.", "-test.benchtime=1x")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, out)
+	}
+	names := map[uint32]string{}
+	for _, f := range Functions() {
+		names[f.ID] = f.Func
+	}
+	roots, open := map[string]bool{}, 0
+	streams := r.streams(t)
+	whole(t, streams)
+	for _, s := range streams {
+		for _, e := range s {
+			switch e.kind {
+			case capture.KindCallRoot:
+				roots[names[e.a]+" "+e.values[0].text] = true
+				open++
+			case capture.KindReturn:
+				open--
+			}
+		}
+	}
+	for _, want := range []string{
+		"testing.tRunner TestOne", "testing.tRunner TestOne/under_it", "testing.tRunner TestOne/skipped", "testing.tRunner TestTwo",
+		"testing.(*B).runN BenchmarkThree", "testing.fRunner FuzzFour", "testing.tRunner FuzzFour/seed#0",
+	} {
+		if !roots[want] {
+			t.Errorf("%s is no root: %v", want, slices.Sorted(maps.Keys(roots)))
+		}
+	}
+	if open != 0 {
+		t.Errorf("%d roots do not return", open)
+	}
 }
 
 func TestFunctionsOfTheStandardLibraryHaveReservedNumbers(t *testing.T) {

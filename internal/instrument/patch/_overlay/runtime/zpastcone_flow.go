@@ -146,9 +146,8 @@ func pastconeSent(c *hchan, pc uintptr) {
 //go:nosplit
 func pastconeSentOn(c *hchan, pc uintptr) {
 	gp := getg()
-	if c.timer != nil || gp != gp.m.curg {
-		pastconeTimerSent(c, gp.pcOrd)
-		return
+	if gp != gp.m.curg {
+		return // a timer's, on the system stack: pastconeFired, which knows the timer, records it by the ordinal in this g
 	}
 	if gp.pcState != pastconeRecorded && !pastconeAwake(gp) {
 		return

@@ -474,28 +474,36 @@ func signals() {
 }
 
 func requests() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		note(Step{What: "handler", ID: mark(), Text: r.Header.Get("Traceparent")})
-		io.WriteString(w, "fine")
-	}))
-	defer server.Close()
-	for i := range 4 {
-		r, _ := http.NewRequest("POST", server.URL+"/orders/7?token=secret", nil)
-		if i == 3 {
-			r.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		io.WriteString(w, r.Proto)
+	})
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		server := httptest.NewUnstartedServer(handler)
+		server.EnableHTTP2 = proto == "HTTP/2.0"
+		server.StartTLS()
+		for i := range 4 {
+			r, _ := http.NewRequest("POST", server.URL+"/orders/7?token=secret", nil)
+			if i == 3 {
+				r.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			}
+			before := len(r.Header)
+			mark()
+			response, err := server.Client().Do(r)
+			if err != nil {
+				panic(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			if string(body) != proto {
+				panic("the request came as " + string(body))
+			}
+			if len(r.Header) != before {
+				panic("the caller's request was changed")
+			}
+			mark()
 		}
-		before := len(r.Header)
-		mark()
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			panic(err)
-		}
-		io.Copy(io.Discard, response.Body)
-		response.Body.Close()
-		if len(r.Header) != before {
-			panic("the caller's request was changed")
-		}
-		mark()
+		server.Close()
 	}
 }
 
