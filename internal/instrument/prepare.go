@@ -35,6 +35,8 @@ type Options struct {
 
 	CacheDir string                             // "" is "pastcone" in the user's directory for caches
 	Progress func(step string, done, total int) // may be nil; is called from one goroutine at a time
+
+	library standardLibrary // nil: standardOverlay
 }
 
 // Prepared is what to build with.
@@ -382,9 +384,19 @@ func (p *preparation) standardLibrary() (map[string]string, error) {
 	if replace == nil {
 		replace = map[string]string{}
 	}
-	files, err := standardOverlay(goroot, p.env.GOVERSION, p.CacheDir, p.NoRuntime)
+	library := p.library
+	if library == nil {
+		library = standardOverlay
+	}
+	files, err := library(goroot, p.env.GOVERSION, p.CacheDir, p.NoRuntime)
+	if _, anchor := errors.AsType[*patch.AnchorError](err); anchor {
+		return nil, fmt.Errorf("%w; with --no-runtime calls are recorded all the same", err)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if p.NoRuntime {
+		p.missing = append(p.missing, patch.AloneMisses()...)
 	}
 	for from, to := range files {
 		if _, both := replace[from]; both {
@@ -395,10 +407,16 @@ func (p *preparation) standardLibrary() (map[string]string, error) {
 	return replace, nil
 }
 
+// standardLibrary returns what replaces what in the standard library.
+type standardLibrary func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error)
+
 // standardOverlay is the patched standard library. A variable, so that tests of rewriting need not wait for all of it to
 // be built.
-var standardOverlay = func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error) {
+var standardOverlay standardLibrary = func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error) {
 	sum := sha256.Sum256([]byte(goroot))
+	if noRuntime {
+		return patch.Alone(goroot, filepath.Join(cacheDir, "std", fmt.Sprintf("%s-%x-alone", goVersion, sum[:4])))
+	}
 	return patch.Overlay(goroot, goVersion, filepath.Join(cacheDir, "std", fmt.Sprintf("%s-%x", goVersion, sum[:4])))
 }
 

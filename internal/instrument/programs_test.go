@@ -33,11 +33,7 @@ func TestMain(m *testing.M) {
 	if err := os.WriteFile(file, stub, 0o666); err != nil {
 		panic(err)
 	}
-	patched := standardOverlay
-	standardOverlay = func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error) {
-		if noRuntime {
-			return patched(goroot, goVersion, cacheDir, noRuntime)
-		}
+	standardOverlay = func(goroot, _, _ string, _ bool) (map[string]string, error) {
 		// What tells values apart is the patch's own.
 		values, err := filepath.Abs("patch/_overlay/runtime/zpastcone_any.go")
 		src := filepath.Join(goroot, "src", "runtime")
@@ -47,6 +43,9 @@ func TestMain(m *testing.M) {
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// patchedLibrary is the standard library as users get it.
+var patchedLibrary = standardOverlay
 
 // program is a module on disk.
 type program struct {
@@ -129,6 +128,12 @@ func (p program) run(name string, env []string, args ...string) ran {
 
 func (p program) prepare(o Options) *Prepared {
 	p.t.Helper()
+	return p.prepareWith(o, nil)
+}
+
+func (p program) prepareWith(o Options, library standardLibrary) *Prepared {
+	p.t.Helper()
+	o.library = library
 	if o.Dir == "" {
 		o.Dir = p.dir
 	}

@@ -15,7 +15,7 @@ import (
 const firstID = 16
 
 // idsMax bounds the ids of one program. The ring has tables with an entry for each.
-const idsMax = 1 << 20
+const idsMax = 1<<20 - firstID
 
 // register gives functions their ids. An id once given stays with its function from build to build, so that a file that has
 // not changed is the same after rewriting, and the go command need not compile it again. The file of a register is a line
