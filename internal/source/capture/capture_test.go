@@ -86,9 +86,10 @@ type recording struct {
 	ring    *Ring
 	program *simulated
 	spool   string
-	ended   chan struct{}
 	done    chan error
 	stats   CollectStats
+
+	collector *Collector
 }
 
 // collecting starts a collector for a simulated program in this same process. The process lives on after the program: so the collector
@@ -119,6 +120,7 @@ func collecting(tb testing.TB, ro RingOptions, co CollectOptions, ps int) (*reco
 	if err != nil {
 		tb.Fatal(err)
 	}
+	r.collector = c
 	go func() {
 		err := c.Run(ctx)
 		r.stats = c.Stats()
@@ -150,13 +152,20 @@ func readBytes(tb testing.TB, text []byte) (*kept, Stats) {
 // not.
 func compare(t *testing.T, k *kept, gs []*simulatedG) {
 	t.Helper()
+	if early, total := compareEvents(t, k, gs); early > total/1000 {
+		t.Errorf("%d of %d events are before their cause", early, total)
+	}
+}
+
+// compareEvents gives how many receives are before their sends, or without, and the number of all events.
+func compareEvents(t *testing.T, k *kept, gs []*simulatedG) (early, total int) {
+	t.Helper()
 	next := map[string]int{}
 	byName := map[string]*simulatedG{}
 	for _, g := range gs {
 		byName[fmt.Sprintf("g%d", g.id)] = g
 	}
 	sends := map[string]bool{}
-	early := 0
 	for i := range k.events {
 		e := &k.events[i]
 		if e.Stream == "pastcone" {
@@ -194,7 +203,6 @@ func compare(t *testing.T, k *kept, gs []*simulatedG) {
 			}
 		}
 	}
-	total := 0
 	for name, g := range byName {
 		for at := next[name]; at < len(g.notes); at++ {
 			if !g.notes[at].lost {
@@ -203,9 +211,7 @@ func compare(t *testing.T, k *kept, gs []*simulatedG) {
 		}
 		total += len(g.notes) - g.lost
 	}
-	if early > total/1000 {
-		t.Errorf("%d of %d events are before their cause", early, total)
-	}
+	return early, total
 }
 
 func (r *recording) finish(t testing.TB, cancel context.CancelFunc) {

@@ -340,6 +340,9 @@ func (c *Collector) finish(incomplete string) error {
 	return addJSON(c.spool, frameEnd, e)
 }
 
+// leftRunning says that the recording ended before the program did.
+const leftRunning = "left running"
+
 func (c *Collector) how(incomplete string) string {
 	switch how := c.ring.load32(capture.OffEnd32); {
 	case how == capture.EndExit:
@@ -351,7 +354,7 @@ func (c *Collector) how(incomplete string) string {
 	case c.ring.Owner() == 0:
 		return "never started"
 	case incomplete != "":
-		return "left running"
+		return leftRunning
 	}
 	return "killed"
 }

@@ -276,6 +276,9 @@ const (
 	traceIDBytes = 16
 	spanIDBytes  = 8
 	contextsMax  = 1 << 20
+
+	// traceRef begins references that hold for all sources of a recording: another program's request may have come from here.
+	traceRef = "trace:"
 )
 
 // context reads the context of a record.
@@ -289,8 +292,8 @@ func context24(x *record) (c traceContext, ok bool) {
 	return c, false
 }
 
-// traced makes the event of a request that left or came. What left has a ref; what came has that as its cause, if it left in this same
-// recording: another program's is not known here.
+// traced makes the event of a request that left or came. What left has a ref; what came has that as its cause, and so has the root
+// call that serves it, the next of its stream.
 func (r *reader) traced(x *record) {
 	c, ok := context24(x)
 	if !ok {
@@ -303,24 +306,18 @@ func (r *reader) traced(x *record) {
 	r.batch.Arena = hex.AppendEncode(r.batch.Arena, c[traceIDBytes:])
 	r.text(`"}`)
 	if x.kind == capture.KindTraceOut {
-		if len(r.contexts) >= contextsMax {
-			clear(r.contexts)
-		}
-		r.contexts[c] = struct{}{}
 		r.ext.Ref = r.contextRef(&c)
 		return
 	}
-	if _, known := r.contexts[c]; known {
-		r.cause(r.contextRef(&c))
-		if len(r.came) < contextsMax {
-			r.came[x.stream] = c
-		}
+	r.cause(r.contextRef(&c))
+	if len(r.came) < contextsMax {
+		r.came[x.stream] = c
 	}
 }
 
 // contextRef names the event that a request left with.
 func (r *reader) contextRef(c *traceContext) []byte {
-	b := hex.AppendEncode(r.ref[:0], c[:traceIDBytes])
+	b := hex.AppendEncode(append(r.ref[:0], traceRef...), c[:traceIDBytes])
 	r.ref = hex.AppendEncode(append(b, '-'), c[traceIDBytes:])
 	return r.ref
 }

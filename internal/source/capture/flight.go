@@ -13,8 +13,8 @@ import (
 // are copied out of the ring while the program goes on.
 //
 //  1. Every chunk that holds something is noted with its order; the newest count, up to the bound.
-//  2. Each is copied, oldest first. Then its state and its order are looked at again: if the program has taken the chunk in the
-//     meantime, the copy is thrown away. Nothing of it is lost that a later moment would have kept.
+//  2. Each is copied, newest first, since the program takes the oldest. Then its state and its order are looked at again: if the program
+//     has taken the chunk in the meantime, the copy is thrown away. So what is missing is what is before the rest.
 
 // candidate is a chunk that may be copied.
 type candidate struct {
@@ -33,9 +33,9 @@ func (c *Collector) flight(to *spool) (copied int, err error) {
 			all = append(all, candidate{i, orderOf(c.ring.chunk(i)), state})
 		}
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.order, b.order) })
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(b.order, a.order) })
 	if c.o.FlightBytes > 0 {
-		all = all[max(0, len(all)-max(1, int(c.o.FlightBytes/capture.ChunkBytes))):]
+		all = all[:min(len(all), max(1, int(c.o.FlightBytes/capture.ChunkBytes)))]
 	}
 	room := make([]byte, capture.ChunkBytes)
 	left := uint64(0)

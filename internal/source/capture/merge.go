@@ -136,6 +136,14 @@ func (m *merger) done(l *lane) {
 	}
 }
 
+// drop forgets what is not merged.
+func (m *merger) drop() {
+	for _, l := range m.lanes {
+		l.pieces, l.at = nil, 0
+	}
+	m.held = 0
+}
+
 // release merges what is before the watermark, and hands record by record to the builder.
 func (r *reader) release(ctx context.Context, watermark uint64) error {
 	m := &r.merger

@@ -248,12 +248,15 @@ type work struct {
 	ready    chan *simulatedG
 }
 
-const simulatedFunctions = 50
+const (
+	simulatedFunctions = 50
+	firstGoroutine     = 2 // not that of main: its first event is no start
+)
 
 func newWork(s *simulated, goroutines, channels int) *work {
 	w := &work{simulated: s, ready: make(chan *simulatedG, goroutines)}
 	for i := range goroutines {
-		g := &simulatedG{id: uint64(i + 2)}
+		g := &simulatedG{id: uint64(i + firstGoroutine)}
 		w.gs = append(w.gs, g)
 		w.ready <- g
 	}

@@ -83,6 +83,7 @@ type reader struct {
 
 	line                  timeline
 	aheadTicks, skewTicks uint64
+	watermark             uint64 // the last
 
 	streams     map[uint64]*stream
 	streamsFree []*stream
@@ -98,8 +99,7 @@ type reader struct {
 	own                                          wire.Name // the stream of Pastcone itself
 	ownSeq                                       uint64
 
-	contexts                map[traceContext]struct{} // that left
-	came                    map[uint64]traceContext   // by stream: with which the root call came that is next
+	came                    map[uint64]traceContext // by stream: with which the root call came that is next
 	entities                map[entityKey]uint64
 	elements                map[entityKey]uint64
 	entityLast, elementLast uint64
@@ -133,7 +133,7 @@ func Read(ctx context.Context, in io.Reader, file string, o Options, sink source
 	r := &reader{
 		o: o, file: file, sink: sink, table: sink.Table(), line: newTimeline(clockReading{}),
 		merger: merger{byP: map[uint32]*lane{}}, streams: map[uint64]*stream{}, places: map[counter]wire.Site{},
-		contexts: map[traceContext]struct{}{}, came: map[uint64]traceContext{},
+		came:     map[uint64]traceContext{},
 		entities: map[entityKey]uint64{}, elements: map[entityKey]uint64{},
 	}
 	r.setSlope()
@@ -254,9 +254,16 @@ func (r *reader) use(ctx context.Context, f *frame) (why string, err error) {
 		if err := json.Unmarshal(f.content, &e); err != nil {
 			return "the frame that says how the program ended: " + err.Error(), nil
 		}
-		if err := r.release(ctx, ^uint64(0)); err != nil {
+		until := ^uint64(0)
+		if e.How == leftRunning {
+			// The chunks were looked at one after the other, while the program went on. What is later than the beginning of that is not
+			// whole: a goroutine's last events may be missing and later ones be there, from another P. The recording ends before it.
+			until = r.watermark
+		}
+		if err := r.release(ctx, until); err != nil {
 			return "", err
 		}
+		r.merger.drop()
 		r.ended(&e)
 	}
 	return "", nil
@@ -270,6 +277,7 @@ func (r *reader) passed(ctx context.Context, p *pass) error {
 	r.lost = max(r.lost, p.dropped+p.overwritten)
 	r.lostBefore = r.lostBefore || p.overwritten > 0
 	watermark := p.watermark
+	r.watermark = max(r.watermark, watermark)
 	if watermark > r.skewTicks {
 		watermark -= r.skewTicks
 	}

@@ -47,7 +47,7 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 	long := strings.Repeat("é", 200)
 	traceID := "0123456789abcdef" + "ABCDEFGH"
 	const traced = `"trace":"30313233343536373839616263646566","span":"4142434445464748"`
-	const ref = `30313233343536373839616263646566-4142434445464748`
+	const ref = `trace:30313233343536373839616263646566-4142434445464748`
 	for _, c := range []struct {
 		story string
 		make  func(m *maker)
@@ -181,6 +181,11 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g6","seq":2,"kind":"receive","func":"shop.(*Queue).Pop","file":"shop/queue.go","line":40,"key":"shop.(*Queue)","message":"element2"}`,
 			`{"stream":"g6","seq":3,"kind":"receive","func":"shop.(*Queue).Pop","file":"shop/queue.go","line":40,"key":"shop.(*Queue)","message":"unseen3"}`,
 		}},
+		{"the goroutine that main runs in, which nobody spawned", func(m *maker) {
+			m.record(capture.KindStart, 1, 1, 0, entry, 0)
+		}, []string{
+			`{"stream":"g1","seq":1,"kind":"log","func":"shop.worker","file":"/src/shop/worker.go","line":5,"data":{"program":"started"}}`,
+		}},
 		{"a signal and a line of a log", func(m *maker) {
 			m.record(capture.KindSignal, 5, 1, 0, pc, 0, value{kind: capture.ValueString, s: "interrupt"})
 			m.record(capture.KindLog, 5, 2, 0, pc, 0, value{kind: capture.ValueString, s: "no \xff UTF-8"})
@@ -199,8 +204,8 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g5","seq":1,"kind":"log",` + at + `,"ref":"` + ref + `","data":{` + traced + `}}`,
 			`{"stream":"g6","seq":1,"kind":"log",` + at + `,"cause":["` + ref + `"],"data":{` + traced + `}}`,
 			`{"stream":"g6","seq":2,"kind":"call",` + in17 + `,"cause":["` + ref + `"],"root":true}`,
-			`{"stream":"g7","seq":1,"kind":"log",` + at + `,"data":{"trace":"30313233343536373839414243444546","span":"4142434445464748"}}`,
-			`{"stream":"g7","seq":2,"kind":"call",` + in17 + `,"root":true}`,
+			`{"stream":"g7","seq":1,"kind":"log",` + at + `,"cause":["trace:30313233343536373839414243444546-4142434445464748"],"data":{"trace":"30313233343536373839414243444546","span":"4142434445464748"}}`,
+			`{"stream":"g7","seq":2,"kind":"call",` + in17 + `,"cause":["trace:30313233343536373839414243444546-4142434445464748"],"root":true}`,
 			`{"stream":"g7","seq":3,"kind":"log",` + at + `,"data":{"trace":null}}`,
 		}},
 		{"names with numbers beyond what a name holds as one", func(m *maker) {
