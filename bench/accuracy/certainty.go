@@ -43,8 +43,10 @@ func explain(w io.Writer, tallies []tally) {
 // Guesses of which fewer were made are not held against their probability.
 const guessesLeast = 1000
 
-// How far the share that is right may be from the probability, in percent.
-const guessOff = 3
+// How far the share that is right may be from the probability, in percent. What is inferred comes in clusters, a program's all
+// right or all wrong: from one set of programs to another (seeds from 1, from 5000) the share of what was met in the order of time
+// went from 83 % to 95 %. The probabilities are those of both sets together.
+const guessOff = 7
 
 // calibrate prints how often each kind of inferred edge is right beside the probability that it is given, and gives what is
 // too far from it.

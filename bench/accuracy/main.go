@@ -10,7 +10,7 @@
 // is wrong, 95 % of the parents and 98 % of the edges are right. For what is not labelled exact it prints the rule that
 // forbids it, as the truth about the whole program shows (internal/oracle/doubt.go); what no rule forbids would be a shortfall
 // of the correlator, and more than 0.1 % of it fails. The probabilities of what is inferred are held against how often it
-// is right: more than 3 % off fails.
+// is right: more than 7 % off fails.
 //
 // The real program is examples/probed under load, which records itself; it is scored by the request ids that
 // it writes into data.request, which the correlator does not look at: right is an event whose

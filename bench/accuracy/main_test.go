@@ -120,8 +120,8 @@ func TestProbabilitiesAreHeldAgainstWhatIsRight(t *testing.T) {
 	}{
 		{"as often right as was said", oracle.Share{Part: 900, Of: 1000}, false},
 		{"a little off", oracle.Share{Part: 880, Of: 1000}, false},
-		{"right more often than was said", oracle.Share{Part: 940, Of: 1000}, true},
-		{"right less often", oracle.Share{Part: 860, Of: 1000}, true},
+		{"right more often than was said", oracle.Share{Part: 980, Of: 1000}, true},
+		{"right less often", oracle.Share{Part: 820, Of: 1000}, true},
 		{"too few to say", oracle.Share{Part: 5, Of: 10}, false},
 	} {
 		var out bytes.Buffer

@@ -417,7 +417,6 @@ func TestGapsOfStreamsThatAreOverAreBounded(t *testing.T) {
 	}
 }
 
-
 func TestGapsOfManyPlacesAreRemembered(t *testing.T) {
 	r := newRig(t, Options{})
 	r.add(1, 0, "m#1 call f at=0")

@@ -22,11 +22,11 @@ type verdict struct {
 // them beside these, and fails if they differ by much. Of what a source itself has guessed nothing can be measured here; its
 // figure is a convention.
 const (
-	pTainted = 0.9  // the context, in a call in which something is missing
+	pTainted = 0.91 // the context, in a call in which something is missing
 	pDoubt   = 0.88 // the context, where a message may have been taken on that was not, as far as is known
 	pReturn  = 0.97 // a return of such a call, by its function
 	pTook    = 0.99 // a message that was taken on, as far as is known
-	pOrder   = 0.86 // a message that was met in the order of time
+	pOrder   = 0.89 // a message that was met in the order of time
 	pLock    = 0.87 // a release that was met in the order of time
 	pGuessed = 0.9  // what the source has guessed
 )
