@@ -31,7 +31,8 @@ type CollectOptions struct {
 	// that the ring's policy decides. Without Consumed nothing makes room again: then the recording ends there, and says so. 0:
 	// SpoolBytesMaxDefault.
 	SpoolBytesMax int64
-	Consumed      *atomic.Int64 // bytes of the file that its reader is done with; nil: nobody follows
+	// Consumed counts the bytes of the file that its reader is done with: Stats.InputBytes at its Progress. nil: nobody follows.
+	Consumed *atomic.Int64
 
 	Functions  string // path of the table of functions; empty: none
 	Executable string // path of the program's file; empty: that of the process, where the system tells

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,13 +16,12 @@ const discardBytes = 16 << 20
 
 // Follower reads a capture file while it grows: its end is the end only when its writer is done.
 type Follower struct {
-	ctx      context.Context
-	file     *os.File
-	done     <-chan struct{}
-	discard  bool
-	consumed atomic.Int64
-	read     int64 // bytes
-	given    int64 // of them: given back to the disk
+	ctx     context.Context
+	file    *os.File
+	done    <-chan struct{}
+	discard bool
+	read    int64 // bytes
+	given   int64 // of them: given back to the disk
 }
 
 // Follow opens a capture file that a collector writes. done is closed when the collector has ended. With discard, what has been
@@ -40,13 +38,8 @@ func Follow(ctx context.Context, path string, done <-chan struct{}, discard bool
 	return &Follower{ctx: ctx, file: f, done: done, discard: discard}, nil
 }
 
-// Consumed counts the bytes that have been read and are not held any more: see CollectOptions.
-func (f *Follower) Consumed() *atomic.Int64 { return &f.consumed }
-
 // Read reads on; at the end of what is there it waits for more.
 func (f *Follower) Read(p []byte) (int, error) {
-	// What was read before has been used by now, but for what its reader has buffered, which is bounded.
-	f.consumed.Store(f.read)
 	f.giveBack()
 	for {
 		over := false

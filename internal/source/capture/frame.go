@@ -128,8 +128,8 @@ var (
 )
 
 const (
-	readBufferBytes = 4 << 20 // holds the longest frame, and more
-	damageRawBytes  = 256     // of what is shown of a damaged place
+	readBufferBytes = 128 << 10 // grows for a frame that is longer
+	damageRawBytes  = 256       // of what is shown of a damaged place
 )
 
 // frames reads the frames of a file, one by one.
@@ -164,7 +164,11 @@ func openFrames(in io.Reader) (*frames, error) {
 func (f *frames) peek(n int) []byte {
 	for empty := 0; len(f.buffer)-f.from < n && f.err == nil; {
 		if cap(f.buffer)-f.from < n {
-			f.buffer = f.buffer[:copy(f.buffer[:cap(f.buffer)], f.buffer[f.from:])]
+			to := f.buffer[:cap(f.buffer)]
+			if len(to) < n {
+				to = make([]byte, 2*n)
+			}
+			f.buffer = to[:copy(to, f.buffer[f.from:])]
 			f.from = 0
 		}
 		k, err := f.in.Read(f.buffer[len(f.buffer):cap(f.buffer)])

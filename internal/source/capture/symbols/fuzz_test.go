@@ -2,6 +2,8 @@ package symbols
 
 import (
 	"encoding/binary"
+	"fmt"
+	"os"
 	"testing"
 )
 
@@ -93,4 +95,17 @@ func FuzzParse(f *testing.F) {
 		}
 		table.plausible()
 	})
+}
+
+// TestWriteSeeds makes the seed anew where PASTCONE_WRITE_SEEDS is set.
+func TestWriteSeeds(t *testing.T) {
+	const path = "testdata/fuzz/FuzzParse/small"
+	if os.Getenv("PASTCONE_WRITE_SEEDS") != "" {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\nuint32(20)\n", smallTable()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
 }
