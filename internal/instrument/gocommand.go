@@ -75,12 +75,27 @@ func (g *goCommand) environment(ctx context.Context) (goEnvironment, error) {
 	return env, nil
 }
 
+// cutFlag splits -name=value and --name=value; of anything else that is no flag the name is empty.
+func cutFlag(f string) (name, value string, has bool) {
+	rest, ok := strings.CutPrefix(f, "-")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(strings.TrimPrefix(rest, "-"), "=")
+}
+
+// withoutCoverage returns the flags without those that ask for coverage.
+func withoutCoverage(flags []string) []string {
+	flags = slices.DeleteFunc(slices.Clone(flags), func(f string) bool { n, _, _ := cutFlag(f); return n == "cover" })
+	return withoutFlag(withoutFlag(flags, "covermode"), "coverpkg")
+}
+
 // flagValue finds the value of a flag that takes one: the last counts. It takes -name=value and -name value.
 func flagValue(flags []string, name string) (string, bool) {
 	value, found := "", false
 	for i, f := range flags {
-		switch n, v, has := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(f, "-"), "-"), "="); {
-		case !strings.HasPrefix(f, "-") || n != name:
+		switch n, v, has := cutFlag(f); {
+		case n != name:
 		case has:
 			value, found = v, true
 		case i+1 < len(flags):
@@ -93,8 +108,8 @@ func flagValue(flags []string, name string) (string, bool) {
 // flagSet says whether a flag without a value is set.
 func flagSet(flags []string, name string) bool {
 	return slices.ContainsFunc(flags, func(f string) bool {
-		n, v, has := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(f, "-"), "-"), "=")
-		return strings.HasPrefix(f, "-") && n == name && (!has || v != "false" && v != "0")
+		n, v, has := cutFlag(f)
+		return n == name && (!has || v != "false" && v != "0")
 	})
 }
 
@@ -102,8 +117,8 @@ func flagSet(flags []string, name string) bool {
 func withoutFlag(flags []string, name string) []string {
 	var rest []string
 	for i := 0; i < len(flags); i++ {
-		n, _, has := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(flags[i], "-"), "-"), "=")
-		if strings.HasPrefix(flags[i], "-") && n == name {
+		n, _, has := cutFlag(flags[i])
+		if n == name {
 			if !has {
 				i++
 			}

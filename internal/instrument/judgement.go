@@ -29,6 +29,16 @@ func judge(ctx context.Context, g *goCommand, c cache, packages []*sourcePackage
 			continue
 		}
 		var own []string
+		if p.Name == "main" {
+			// Its tests would have another package name than it has now.
+			tests, err := filepath.Glob(filepath.Join(globQuoted(p.Dir), "*_test.go"))
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range tests {
+				replace[t] = "" // as if it was not there
+			}
+		}
 		for _, f := range p.Files {
 			if f.Test {
 				continue
@@ -76,7 +86,8 @@ func (g *goCommand) judge(ctx context.Context, what []string, overlay string, in
 	if user, ok := flagValue(g.flags, "gcflags"); ok {
 		compiler = user + " -m"
 	}
-	args := append([]string{"build"}, withoutFlag(withoutFlag(g.flags, "overlay"), "gcflags")...)
+	// For coverage the go command adds a file to each package, under the name that the package has.
+	args := append([]string{"build"}, withoutFlag(withoutFlag(withoutCoverage(g.flags), "overlay"), "gcflags")...)
 	args = append(args, "-overlay="+overlay)
 	told := append(append(args, "-gcflags="+compiler, "--"), what...)
 	cmd := g.command(ctx, told...)
@@ -161,4 +172,9 @@ func renamed(f *sourceFile) ([]byte, error) {
 	e := newEdited(fset, tree, f.text)
 	e.replace(tree.Name.Pos(), tree.Name.End(), strings.ToLower(privatePrefix[1:])+"_main")
 	return e.bytes()
+}
+
+// globQuoted is a directory as a pattern that matches it alone.
+func globQuoted(dir string) string {
+	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(dir)
 }

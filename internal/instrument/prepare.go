@@ -210,8 +210,8 @@ func (p *preparation) environment(ctx context.Context) error {
 			return err
 		}
 	}
-	if flagSet(p.BuildFlags, "cover") {
-		p.miss("Coverage counts one more statement in each function that is recorded.")
+	if flagSet(flags, "cover") {
+		p.miss("With -cover the go command counts in the files as they are on disk: functions of the packages that it covers are not recorded; those of tests and of other packages are.")
 	}
 	return nil
 }

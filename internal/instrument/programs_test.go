@@ -269,7 +269,7 @@ func TestAProgramDoesWhatItDidAndTellsWhatItDoes(t *testing.T) {
 				plain = p.run("go", nil, append(append([]string{"test", "-count=1"}, o.BuildFlags...), o.Packages...)...)
 				// Tests run one package at a time, so that the probes' lines do not mix.
 				recorded = p.run(done.GoCommand, done.Env, append(append([]string{"test", "-count=1", "-p=1"}, done.Flags...), o.Packages...)...)
-				vetted := p.run(done.GoCommand, done.Env, append(append([]string{"vet"}, done.Flags...), o.Packages...)...)
+				vetted := p.run(done.GoCommand, done.Env, append(append([]string{"vet"}, withoutCoverage(done.Flags)...), o.Packages...)...)
 				if vetted.code != 0 {
 					t.Errorf("go vet is not content any more:\n%s", vetted.err)
 				}
@@ -290,10 +290,13 @@ func TestAProgramDoesWhatItDidAndTellsWhatItDoes(t *testing.T) {
 						recorded = p.run(bin, nil)
 					}
 				}
-				vetted := p.run(done.GoCommand, done.Env, append(append([]string{"vet"}, done.Flags...), o.Packages...)...)
+				vetted := p.run(done.GoCommand, done.Env, append(append([]string{"vet"}, withoutCoverage(done.Flags)...), o.Packages...)...)
 				if vetted.code != 0 {
 					t.Errorf("go vet is not content any more:\n%s", vetted.err)
 				}
+			}
+			if flagSet(o.BuildFlags, "cover") {
+				p.sameBlocks(done, o)
 			}
 			if plain.out != recorded.out || plain.err != recorded.err || plain.code != recorded.code {
 				t.Errorf("plain:\n%s%s(exit %d)\n\nrecorded:\n%s%s(exit %d)", plain.out, plain.err, plain.code, recorded.out, recorded.err, recorded.code)
@@ -336,4 +339,24 @@ func (p program) tested(done *Prepared, o Options) string {
 		p.t.Fatalf("the tests do not build:\n%s", built.err)
 	}
 	return p.story(done, p.run(bin, nil).probes)
+}
+
+// sameBlocks checks that coverage counts the same blocks at the same places, as often.
+func (p program) sameBlocks(done *Prepared, o Options) {
+	p.t.Helper()
+	profile := func(name string, r ran) string {
+		if r.code != 0 {
+			p.t.Fatal(r.out, r.err)
+		}
+		text, err := os.ReadFile(filepath.Join(p.cache, name))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return string(text)
+	}
+	plain := profile("plain", p.run("go", nil, append(append([]string{"test", "-coverprofile", filepath.Join(p.cache, "plain")}, o.BuildFlags...), o.Packages...)...))
+	recorded := profile("recorded", p.run(done.GoCommand, done.Env, append(append([]string{"test", "-coverprofile", filepath.Join(p.cache, "recorded")}, done.Flags...), o.Packages...)...))
+	if plain != recorded {
+		p.t.Errorf("coverage of the plain program:\n%s\nof the recorded one:\n%s", plain, recorded)
+	}
 }
