@@ -13,6 +13,10 @@ type ID uint64
 // String gives the id in decimal.
 func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
 
+// GlobalRef begins references that are those of a whole recording, not of one source: they join processes. The rest is the
+// trace id and the span id of a W3C traceparent, with a dash between.
+const GlobalRef = "trace:"
+
 // Event is one occurrence in one stream, with what was worked out about it.
 //
 // Stream, Seq, Time and Kind are required; everything else is optional, and what is absent is the

@@ -83,7 +83,8 @@ type Correlator struct {
 	seeds   [2]maphash.Seed
 	serials uint32
 
-	sources   []*source // by index; 0 is unused
+	sources   []*source // by index; 0 is world
+	world     *source   // whose references are those of all sources; it has no streams
 	active    []*source // that are not over
 	sourceOf  map[wire.SourceID]*source
 	streams   [][]stream // slabs; index 0 is unused
@@ -95,8 +96,10 @@ type Correlator struct {
 	stretchOf uint32 // free ones, linked by left
 	batches   []held
 	batchFree []uint32
-	goOn      []uint32 // streams that can go on
-	due       []uint32 // of expireArrived
+	goOn      []uint32  // streams that can go on
+	due       []uint32  // of expireArrived
+	live      []*source // of forLive
+	asks      bool      // of some source: an event has a global cause
 	exits     fifo
 	ended     ended
 
@@ -115,12 +118,13 @@ type Correlator struct {
 	}
 }
 
-// source is one source: streams, keys and references are its own.
+// source is one source: streams, keys and references are its own, but for the references that are global.
 type source struct {
 	id     wire.SourceID
 	index  uint32
 	finite bool
 	over   bool
+	asks   bool // an event of it has a global cause
 	// marksStarts: a first event that is no start was not spawned.
 	marksStarts bool
 	// spawned, if not nil, is every stream that a spawn of the source names.
@@ -157,11 +161,13 @@ func New(o Options, sink Sink) *Correlator {
 	for int64(2*slotsMax)*endSize <= o.MemoryBytesMax/8 {
 		slotsMax *= 2
 	}
+	world := &source{swept: math.MinInt64, high: math.MinInt64}
 	return &Correlator{
 		o: o, sink: sink, table: o.Table, lateness: max(0, int64(o.Lateness)),
 		nextID: o.FirstID, high: math.MinInt64, now: math.MinInt64,
 		seeds:     [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		sources:   make([]*source, 1),
+		sources:   []*source{world},
+		world:     world,
 		sourceOf:  map[wire.SourceID]*source{},
 		streamOf:  streamTable{slots: make([]streamSlot, 1024), seed: rand.Uint64()}, // #nosec G404 -- no secret
 		ends:      newEnds([2]uint64{rand.Uint64(), rand.Uint64()}, slotsMax),        // #nosec G404 -- no secret
@@ -300,11 +306,7 @@ func (c *Correlator) addRun(src *source, name wire.Name, h *holding, at, n int) 
 func (c *Correlator) Tick(now int64) {
 	c.now = max(c.now, now)
 	c.clock++
-	for _, src := range c.active {
-		if !src.finite {
-			c.expireArrived(src)
-		}
-	}
+	c.forLive(c.expireArrived)
 	c.keepWithin()
 	c.publish()
 }
@@ -316,11 +318,7 @@ func (c *Correlator) End(id wire.SourceID) {
 		return
 	}
 	src.over = true
-	c.settle()
-	for len(src.waits) > 0 {
-		c.waited(c.at(src.waits[0]))
-		c.settle()
-	}
+	c.endWaits(src)
 	for src.first != 0 {
 		c.freeStream(src, c.at(src.first))
 	}
@@ -328,6 +326,37 @@ func (c *Correlator) End(id wire.SourceID) {
 	c.queues.forgetSource(src)
 	c.active = slices.DeleteFunc(c.active, func(s *source) bool { return s == src })
 	c.publish()
+}
+
+// Drains says whether a source that is about to end should be given the allowed lateness before: something waits in it, and it
+// has asked for events of other sources, which may be on their way. Who ends it asks again until it is false, or that time is over.
+func (c *Correlator) Drains(id wire.SourceID) bool {
+	src := c.sourceOf[id]
+	if src == nil || src.over || !src.asks {
+		return false
+	}
+	for i := src.first; i != 0; i = c.at(i).more {
+		if s := c.at(i); s.waitsAbroad() || s.waiting != 0 && !src.finite {
+			return true
+		}
+	}
+	return false
+}
+
+// endWaits ends all waits of a source that is over: first those for what other sources may have, so that what comes behind
+// them takes part in the order of time.
+func (c *Correlator) endWaits(src *source) {
+	for i := src.first; i != 0; i = c.at(i).more {
+		if s := c.at(i); s.waitsAbroad() {
+			c.wake(s)
+			s.flags |= abroad
+		}
+	}
+	c.settle()
+	for len(src.waits) > 0 {
+		c.waited(c.at(src.waits[0]))
+		c.settle()
+	}
 }
 
 // Finish ends all sources, and emits what is left.

@@ -48,6 +48,10 @@
 // that one event needs has the same limit, and so has the hole in front of it. What is parked elsewhere is not missing: it is
 // waited for beyond the limit, since its own stream has one.
 //
+// A global reference (event.GlobalRef) is waited for up to the lateness by a finite source, too: the process that has it may never
+// be recorded. Who ends a source asks [Correlator.Drains] before. Once some source refers to others, the waits of all live sources
+// are ended in one order, since who goes on late takes part in its source's order of time.
+//
 // Who meets in the order of time (time, stream, seq) is known when nothing earlier can come any more: so a receive without
 // ordinal and message id, and an acquire without ordinal, are decided when their wait is over, in that same order. Two cases are
 // decided at once: both ends of a message name each other, and a lock is known to have ordinals. Where both are named there is but one
@@ -84,6 +88,10 @@
 //     close of that channel takes away again.
 //   - An explicit cause that is not found makes the parent, which is then the context, inferred and the correlation a gap: the
 //     event may belong elsewhere. A first event that was not spawned is taken for a span: it has no parent, as has a root.
+//   - A global reference that no source has is no loss, since the other side need not be recorded: no gap edge. A root has no
+//     parent then, and founds work, unless a root call is open in its stream; any other event has its context. Both are inferred: the
+//     other side may be recorded, and late or lost. Of two events with the same global name the first that is emitted keeps it.
+//   - A root whose global cause is background founds work, unless a root call is open: another process asks for it.
 //   - A root call behind a gap may be inside a root call that was lost: that it founds work is inferred. Inside one that was
 //     opened behind the gap it is certain that a root call is open.
 //   - A return that refers to its call has it as parent wherever it is; it closes it if it is open in its own stream, with all that

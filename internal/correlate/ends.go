@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"bytes"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -48,12 +49,20 @@ type token struct {
 
 const tagKindBits = 4
 
+var globalRef = []byte(event.GlobalRef)
+
+// global says that an end is of no source.
+func (k token) global() bool { return k.tag != 0 && k.tag>>tagKindBits == 0 }
+
 func (s *source) token(kind endKind, a, b uint64) token {
 	return token{a, b, s.index<<tagKindBits | uint32(kind)}
 }
 
-// textToken names an end by a text.
+// textToken names an end by a text. A reference that begins with event.GlobalRef is of no source: it meets those of all of them.
 func (c *Correlator) textToken(s *source, kind endKind, text []byte) token {
+	if kind == endRef && bytes.HasPrefix(text, globalRef) {
+		s = c.world
+	}
 	return s.token(kind, maphash.Bytes(c.seeds[0], text), maphash.Bytes(c.seeds[1], text))
 }
 

@@ -106,8 +106,17 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	case rest[0].there:
 		explicit = true
 		v.parent, v.kind, v.conf = &rest[0].info, event.EdgeExplicit, event.Exact
-		c.caused(r, &v, took)
+		c.caused(s, r, &v, took)
 		rest = rest[1:]
+	case rest[0].end.global():
+		// "a global reference that no source has is no loss": perhaps the other side is not recorded, perhaps it is late.
+		if r.Flags&wire.FlagRoot != 0 && base == event.EdgeContext && !s.rootOpen().is {
+			v.parent, v.kind = nil, event.EdgeInvalid
+		}
+		if v.conf == event.Exact {
+			v.conf, v.p = event.Inferred, pGuessed
+		}
+		v.foundsBy = max(v.foundsBy, event.Inferred)
 	case r.Flags&wire.FlagRoot != 0 && base != event.EdgeSpawn, v.kind == event.EdgeInvalid:
 		// "the parent is the context (of a root, and of a span: none)"
 		v.parent, v.kind, v.conf, v.foundsBy = nil, event.EdgeExplicit, event.Gap, event.Gap
@@ -135,9 +144,12 @@ func (c *Correlator) handle(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		kind = event.EdgeWake
 	}
 	for n := range rest {
-		if ref := &rest[n]; ref.there {
+		switch ref := &rest[n]; {
+		case ref.there:
 			c.edge(&ref.info, kind, r.Flags&wire.FlagInferred != 0 && kind == event.EdgeWake, pGuessed)
-		} else {
+		case ref.end.global():
+			c.owes(ref.end, id, kind)
+		default:
 			c.missing(ref.end, id, kind)
 		}
 	}
@@ -257,7 +269,7 @@ func (c *Correlator) begins(v *verdict) {
 }
 
 // caused says what an explicit cause means for the founding of work.
-func (c *Correlator) caused(r *wire.Record, v *verdict, took belief) {
+func (c *Correlator) caused(s *stream, r *wire.Record, v *verdict, took belief) {
 	v.founds = v.founds && took.is && !c.got.has(meetSend)
 	if !v.founds {
 		v.foundsBy = event.Exact
@@ -265,6 +277,11 @@ func (c *Correlator) caused(r *wire.Record, v *verdict, took belief) {
 	// "by a send with content whose explicit cause is background (a timer's firing)"
 	if r.Kind == event.KindSend && r.Flags&wire.FlagEmpty == 0 && v.parent.background() {
 		v.founds, v.foundsBy = true, v.parent.corrConf
+	}
+	// "by a root whose global cause is background, unless a root call is open in the stream": a request of another process
+	if r.Flags&wire.FlagRoot != 0 && c.got.refs[0].end.global() && v.parent.background() {
+		open := s.rootOpen()
+		v.founds, v.foundsBy = !open.is, max(v.parent.corrConf, open.conf())
 	}
 }
 

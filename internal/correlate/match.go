@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/pastcone/pastcone/event"
@@ -149,6 +150,9 @@ func (c *Correlator) gatherRefs(src *source, s *stream, b *wire.Batch, r *wire.R
 	}
 	for _, cause := range causes {
 		k := c.textToken(src, endRef, cause)
+		if k.global() {
+			src.asks, c.asks = true, true
+		}
 		e, come := c.look(src, s, b, r, k)
 		if !come {
 			return false
@@ -185,18 +189,19 @@ func (c *Correlator) look(src *source, s *stream, b *wire.Batch, r *wire.Record,
 			return e, true
 		}
 	}
-	if s.has(overdue) && (e == nil || e.holder() == 0) {
+	over := s.has(overdue) || k.global() && (s.has(abroad) || src.over)
+	if over && (e == nil || e.holder() == 0) {
 		return nil, true
 	}
 	c.awaitsEnd(src, s, b, r, k)
-	if !s.has(overdue) {
+	if !over {
 		return nil, false
 	}
-	if h := c.holder(s); h == 0 || c.circle(s, h) {
+	if h := c.holder(s); h == 0 || c.circle(s, h) || c.comesTooLate(s, h) {
 		c.unwait(s)
 		return nil, true
 	}
-	c.unheap(src, s) // it is here, and waits in its stream
+	c.unheap(s) // it is here, and waits in its stream
 	return nil, false
 }
 
@@ -284,8 +289,15 @@ func (c *Correlator) promise(src *source, s *stream, b *wire.Batch, r *wire.Reco
 			c.usesOrdinals(src, r)
 		}
 	}
-	if r.ExtLen != 0 && c.ext.Decode(b.Ext(r)) == nil && len(c.ext.Ref) > 0 {
-		c.holdEnd(c.textToken(src, endRef, c.ext.Ref), s)
+	if r.ExtLen != 0 && c.ext.Decode(b.Ext(r)) == nil {
+		if len(c.ext.Ref) > 0 {
+			c.holdEnd(c.textToken(src, endRef, c.ext.Ref), s)
+		}
+		for _, cause := range c.ext.Causes {
+			if bytes.HasPrefix(cause, globalRef) {
+				src.asks, c.asks = true, true
+			}
+		}
 	}
 }
 

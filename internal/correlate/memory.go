@@ -252,14 +252,9 @@ func (c *Correlator) keepWithin() {
 	}
 	c.evicting = true
 	for c.heldBytes > 0 && (c.memoryBytes() > c.o.MemoryBytesMax || c.tooManyStreams()) {
-		var first *stream
-		for _, src := range c.active {
-			if len(src.waits) == 0 {
-				continue
-			}
-			if s := c.at(src.waits[0]); first == nil || s.wait.time < first.wait.time {
-				first = s
-			}
+		first := c.firstWaiting(c.active)
+		if abroad := c.firstWaiting(c.sources[:1]); first == nil || abroad != nil && abroad.wait.time < first.wait.time {
+			first = abroad
 		}
 		if first == nil {
 			break

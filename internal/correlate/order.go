@@ -187,7 +187,7 @@ func (c *Correlator) goThrough(s *stream) {
 		if !c.handle(src, s, b, r) {
 			return
 		}
-		s.flags &^= overdue
+		s.flags &^= overdue | abroad
 		c.advance(s)
 		c.batches[index].last = c.nextID - 1
 		c.letGo(index)
@@ -212,10 +212,11 @@ type wait struct {
 	queue   *queue // of waitQueue and waitTime
 	time    int64  // of the event that waits
 	arrived int64  // when it did
-	heap    int32  // place in source.waits; -1: without a limit, since what it waits for is here
+	heap    int32  // place in the waits of heapOf; -1: without a limit, since what it waits for is here
 	before  uint32 // in the list of those that wait for the same
 	after   uint32
 	kind    waitKind
+	world   bool // in the world's heap
 }
 
 // awaits makes a stream wait.
@@ -234,6 +235,9 @@ func (c *Correlator) awaitsEnd(src *source, s *stream, b *wire.Batch, r *wire.Re
 		c.at(e.waiters).wait.before = s.index
 	}
 	e.waiters = s.index
+	if k.global() && src.finite {
+		src, s.wait.world = c.world, true
+	}
 	c.awaits(src, s, b, r, waitEnd)
 }
 
@@ -260,7 +264,7 @@ func (c *Correlator) unwait(s *stream) {
 	case waitHole, waitTime:
 	}
 	if w.heap >= 0 {
-		c.unheap(c.sources[s.src], s)
+		c.unheap(s)
 	}
 	*w = wait{heap: -1}
 }
@@ -276,7 +280,7 @@ func (c *Correlator) wakeAll(first *uint32) {
 		}
 		s.wait.before, s.wait.after = 0, 0
 		if s.wait.heap >= 0 {
-			c.unheap(c.sources[s.src], s)
+			c.unheap(s)
 		}
 		s.wait = wait{heap: -1}
 		c.wake(s)
@@ -292,37 +296,76 @@ func (c *Correlator) expire() {
 	if c.high >= math.MinInt64+c.lateness {
 		mark = c.high - c.lateness
 	}
-	for _, src := range c.active {
-		if src.finite {
-			continue
-		}
-		for len(src.waits) > 0 {
-			s := c.at(src.waits[0])
-			if s.wait.time >= mark {
-				break
+	c.forLive(func(sources []*source) {
+		for {
+			s := c.firstWaiting(sources)
+			if s == nil || s.wait.time >= mark {
+				return
 			}
 			c.waited(s)
 			c.settle()
 		}
-	}
+	})
 	c.sweepExits(mark)
+}
+
+// forLive goes over the live sources whose waits are ended in one order: each by itself, or, when some wait for what others may
+// have, all together. For who goes on after such a wait takes part in the order of time of its own source, and must not come
+// when those behind it are decided.
+func (c *Correlator) forLive(end func(sources []*source)) {
+	live := c.live[:0]
+	for _, src := range c.active {
+		if src.finite {
+			continue
+		}
+		if live = append(live, src); !c.asks {
+			end(live)
+			live = live[:0]
+		}
+	}
+	if c.asks {
+		live = append(live, c.world)
+		end(live)
+	}
+	c.live = live[:0]
+}
+
+// firstWaiting gives the stream among those that wait with a limit whose event is the earliest, nil if none waits.
+func (c *Correlator) firstWaiting(sources []*source) (first *stream) {
+	for _, src := range sources {
+		if len(src.waits) == 0 {
+			continue
+		}
+		if s := c.at(src.waits[0]); first == nil || s.wait.time < first.wait.time {
+			first = s
+		}
+	}
+	return first
 }
 
 // expireArrived ends the waits that are over in arrival time, the earliest in event time first. So that it
 // costs little when many wait, it looks only so often in the allowed lateness.
 const arrivalLooks = 8
 
-func (c *Correlator) expireArrived(src *source) {
-	if len(src.waits) == 0 || c.now < math.MinInt64+c.lateness || src.swept > c.now-c.lateness/arrivalLooks-1 && src.swept != math.MinInt64 {
+func (c *Correlator) expireArrived(sources []*source) {
+	last := &sources[len(sources)-1].swept
+	if c.firstWaiting(sources) == nil || c.now < math.MinInt64+c.lateness || *last > c.now-c.lateness/arrivalLooks-1 && *last != math.MinInt64 {
 		return
 	}
-	src.swept = c.now
+	*last = c.now
 	mark := c.now - c.lateness
 	for {
+		// Mostly the earliest have also come first. Who goes on may wait again, and before those behind it.
+		for s := c.firstWaiting(sources); s != nil && s.wait.arrived < mark; s = c.firstWaiting(sources) {
+			c.waited(s)
+			c.settle()
+		}
 		due := c.due[:0]
-		for _, i := range src.waits {
-			if c.at(i).wait.arrived < mark {
-				due = append(due, i)
+		for _, src := range sources {
+			for _, i := range src.waits {
+				if c.at(i).wait.arrived < mark {
+					due = append(due, i)
+				}
 			}
 		}
 		c.due = due
@@ -349,12 +392,22 @@ func (c *Correlator) expireArrived(src *source) {
 // all the same, and only waits in its own stream, is still waited for, without a limit of its own: that
 // stream has one. Were it to wait for this one in turn, it would be for ever.
 func (c *Correlator) waited(s *stream) {
-	if h := c.holder(s); h != 0 && !c.circle(s, h) {
-		c.unheap(c.sources[s.src], s)
+	if h := c.holder(s); h != 0 && !c.circle(s, h) && !c.comesTooLate(s, h) {
+		c.unheap(s)
 		return
 	}
+	over := overdue
+	if s.wait.world {
+		over = abroad // what its own source has is another wait, to its end
+	}
 	c.wake(s)
-	s.flags |= overdue
+	s.flags |= over
+}
+
+// comesTooLate says that what s waits for is here, in a stream of another source, but that s can not wait for it: its own source
+// is over.
+func (c *Correlator) comesTooLate(s *stream, holder uint32) bool {
+	return c.sources[s.src].over && c.at(holder).src != s.src
 }
 
 // holder gives the stream in which lies what s waits for, 0 if it is not here.
@@ -395,7 +448,19 @@ func (c *Correlator) circle(s *stream, h uint32) bool {
 	return true
 }
 
-// The heap of waits of a source, by event time; of equal ones by the names of the streams.
+// The heap of waits of a source, by event time; of equal ones by the names of the streams. Who waits in a
+// finite source for what any other may have is in the world's: that wait has a limit.
+
+// heapOf gives the source in whose heap a stream waits.
+func (c *Correlator) heapOf(s *stream) *source {
+	if s.wait.world {
+		return c.world
+	}
+	return c.sources[s.src]
+}
+
+// waitsAbroad says that a stream waits for what another source may have.
+func (s *stream) waitsAbroad() bool { return s.wait.kind == waitEnd && s.wait.global() }
 
 func (c *Correlator) earlier(a, b *stream) bool {
 	if a.wait.time != b.wait.time {
@@ -456,8 +521,9 @@ func (c *Correlator) swap(h []uint32, i, j int) {
 	c.at(h[i]).wait.heap, c.at(h[j]).wait.heap = int32(i), int32(j) // #nosec G115 -- the number of streams
 }
 
-// unheap takes a stream out of the heap.
-func (c *Correlator) unheap(src *source, s *stream) {
+// unheap takes a stream out of its heap.
+func (c *Correlator) unheap(s *stream) {
+	src := c.heapOf(s)
 	i, last := int(s.wait.heap), len(src.waits)-1
 	if i != last {
 		c.swap(src.waits, i, last)

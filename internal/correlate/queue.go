@@ -351,6 +351,12 @@ func (c *Correlator) meetFIFO(src *source, s *stream, b *wire.Batch, r *wire.Rec
 	q, at := c.reservation(s, mine, all)
 	switch {
 	case q != nil:
+		// While it waited for this one, an earlier one of the same sender may have come, too late but in its place.
+		if i := q.from(q.offers[at].stream, math.MaxInt64); i >= 0 && i < at && !q.offers[i].mixed {
+			q.offers[at].reserved = 0
+			s.flags &^= reserves
+			at = i
+		}
 	case r.Peer != 0 && c.pair(mine, all, r.Peer) >= 0:
 		q, at = mine, c.pair(mine, all, r.Peer)
 	case !s.has(overdue):
@@ -455,7 +461,7 @@ func (c *Correlator) reserve(src *source, s *stream, b *wire.Batch, r *wire.Reco
 		c.unwait(s)
 		return true
 	}
-	c.unheap(src, s)
+	c.unheap(s)
 	return false
 }
 

@@ -58,6 +58,7 @@ const (
 	ready                              // in the list of those to go on
 	overdue                            // the wait of its next event is over
 	reserves                           // it has reserved an offer
+	abroad                             // its next event has waited long enough for what other sources may have
 )
 
 // rare is what few streams have.

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"sort"
+	"strings"
 
 	"github.com/pastcone/pastcone/event"
 )
@@ -55,17 +56,37 @@ func matchSpawns(nodes []*node) {
 
 // matchReferences: "ref names this event, cause names another event's ref, or lists several".
 func matchReferences(nodes []*node) {
+	named := namedNodes(nodes)
+	for _, n := range nodes {
+		for _, cause := range n.Event.Cause {
+			n.referred = append(n.referred, named[cause])
+		}
+	}
+}
+
+// matchGlobalReferences: "a reference that begins with trace: is global: it joins the events of all sources".
+func matchGlobalReferences(nodes []*node) {
+	named := namedNodes(byTime(nodes))
+	for _, n := range nodes {
+		for i, cause := range n.Event.Cause {
+			if isGlobal(cause) {
+				n.referred[i] = named[cause]
+			}
+		}
+	}
+}
+
+func isGlobal(ref string) bool { return strings.HasPrefix(ref, event.GlobalRef) }
+
+// namedNodes gives the nodes by their refs: the first that has one keeps it.
+func namedNodes(nodes []*node) map[string]*node {
 	named := map[string]*node{}
 	for _, n := range nodes {
 		if n.Event.Ref != "" && named[n.Event.Ref] == nil {
 			named[n.Event.Ref] = n
 		}
 	}
-	for _, n := range nodes {
-		for _, cause := range n.Event.Cause {
-			n.referred = append(n.referred, named[cause])
-		}
-	}
+	return named
 }
 
 // matchMessages: "a send and its receive meet by (key, ordinal), else by message id, else FIFO by

@@ -164,6 +164,7 @@ func Correlate(sources ...[]event.Event) (*Truth, error) {
 		match(nodes)
 		all = append(all, nodes...)
 	}
+	matchGlobalReferences(all)
 	ordered, err := order(all)
 	if err != nil {
 		return nil, err

@@ -183,34 +183,40 @@ func (p *pass) judge(s *stream, n *node) {
 		if call := s.callOf(n); call != nil {
 			parent, kind, hasParent = call, event.EdgeReturn, true
 			n.Duration = max(0, time.Duration(e.Time-call.Event.Time))
-		} else if len(n.referred) > 0 && n.referred[0] == nil {
+		} else if len(n.referred) > 0 && n.referred[0] == nil && !isGlobal(e.Cause[0]) {
 			further = append(further, edge(meeting{}, event.EdgeExplicit))
 		}
 	case e.Kind == event.KindWake:
-		for _, r := range n.referred {
-			further = append(further, edge(meeting{with: r}, event.EdgeWake))
-		}
+		further = append(further, n.explicit(0, event.EdgeWake)...)
 	case len(n.referred) > 0:
-		rest := n.referred
-		if rest[0] != nil {
+		rest := 0 // of the causes, from here on, are further edges
+		cause := n.referred[0]
+		if cause != nil {
 			explicit = true
 			if n.Took || kind == event.EdgeSpawn { // an edge that is no context stays
 				further = append([]Cause{edge(meets(), kind)}, further...)
 			}
-			parent, kind, hasParent = rest[0], event.EdgeExplicit, true
-			rest = rest[1:]
+			parent, kind, hasParent = cause, event.EdgeExplicit, true
+			rest = 1
 			foundsWork = foundsWork && n.Took && n.send.with == nil
 			// "by a send with content whose explicit cause is background (a timer's firing)"
 			if e.Kind == event.KindSend && !e.Empty && parent.Background {
 				foundsWork = true
 			}
+			// "by a root whose global cause is background, unless a root call is open in the stream"
+			if e.Root && isGlobal(e.Cause[0]) && parent.Background {
+				foundsWork = !rootOpen
+			}
+		} else if isGlobal(e.Cause[0]) {
+			// "a global reference that no source has is no loss": it is as if there were none, but a root has no parent then
+			if e.Root && kind == event.EdgeContext && !rootOpen {
+				parent, hasParent = nil, false
+			}
 		} else if e.Root && kind != event.EdgeSpawn {
 			parent, kind = nil, event.EdgeExplicit // "the parent is the context (of a root: none)"
-			rest, hasParent = rest[1:], true
+			rest, hasParent = 1, true
 		}
-		for _, r := range rest {
-			further = append(further, edge(meeting{with: r}, event.EdgeExplicit))
-		}
+		further = append(further, n.explicit(rest, event.EdgeExplicit)...)
 	}
 
 	// "an event that its source declares a root, unless a root call is open in the stream (middleware) or
@@ -246,6 +252,16 @@ func (p *pass) judge(s *stream, n *node) {
 	if len(n.referred) > 0 && n.referred[0] == nil && e.Kind != event.KindWake {
 		n.Sure = false // its parent is missing
 	}
+}
+
+// explicit gives the edges from the causes that the source names, from one of them on. A global one that is missing has none.
+func (n *node) explicit(from int, kind event.EdgeKind) (edges []Cause) {
+	for i := from; i < len(n.referred); i++ {
+		if n.referred[i] != nil || !isGlobal(n.Event.Cause[i]) {
+			edges = append(edges, edge(meeting{with: n.referred[i]}, kind))
+		}
+	}
+	return edges
 }
 
 // edge gives the edge from a cause, which may be missing.

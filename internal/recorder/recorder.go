@@ -371,6 +371,21 @@ func (r *Recorder) sequence(ctx context.Context, f func(*correlate.Correlator)) 
 
 // endSource tells the correlator that a source is over: what waits is resolved, and published.
 func (r *Recorder) endSource(ctx context.Context, src wire.SourceID) error {
+	// What waits for events of another process gets the time that those may be on their way.
+	for began := time.Now(); ; {
+		drains := false
+		if err := r.sequence(ctx, func(c *correlate.Correlator) { drains = c.Drains(src) }); err != nil {
+			return err
+		}
+		if !drains || time.Since(began) > 2*r.o.Lateness {
+			break
+		}
+		select {
+		case <-time.After(r.o.BlockInterval):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return r.sequence(ctx, func(c *correlate.Correlator) {
 		delete(r.seq.open, src)
 		c.End(src)

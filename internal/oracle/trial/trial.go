@@ -11,6 +11,7 @@ package trial
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pastcone/pastcone/event"
@@ -173,6 +174,7 @@ func Correlate(course Course, batches []program.Batch) (*Outcome, error) {
 	s := &sink{table: table, next: 1, byID: map[event.ID]int{}}
 	c := correlate.New(correlate.Options{Table: table, FirstID: 1, Lateness: course.Lateness, MemoryBytesMax: 1 << 30, BlockRows: course.Rows}, s)
 	open := map[int]bool{}
+	var ending []wire.SourceID // that are over, and wait for what others may have
 	var high int64
 	var last []event.ID // for each batch what it was done with
 	for _, batch := range batches {
@@ -200,12 +202,32 @@ func Correlate(course Course, batches []program.Batch) (*Outcome, error) {
 		c.Add(b)
 		c.Tick(high)
 		if batch.Last {
-			c.End(source)
+			ending = append(ending, source)
 		}
+		ending = endAll(c, ending)
+	}
+	for range 10 * len(ending) { // as time goes by, nothing waits longer than the lateness
+		high += int64(course.Lateness) + 2
+		c.Tick(high)
+		ending = endAll(c, ending)
+	}
+	if len(ending) > 0 {
+		s.fail("sources %v wait for ever for what others may have", ending)
 	}
 	c.Finish()
 	s.allDone(batches, last)
 	return &s.out, s.err
+}
+
+// endAll ends the sources that need not wait any more for what others may have, and gives the rest.
+func endAll(c *correlate.Correlator, ending []wire.SourceID) []wire.SourceID {
+	return slices.DeleteFunc(ending, func(source wire.SourceID) bool {
+		if c.Drains(source) {
+			return false
+		}
+		c.End(source)
+		return true
+	})
 }
 
 // notDone stands for a batch that is not done.
