@@ -28,6 +28,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// goPlaces are where the go command, and Pastcone, keep what they have built: the machine's own, so that programs that are
+// recorded in scripts do not build the standard library again.
+var goPlaces = map[string]string{}
+
+func findGoPlaces() error {
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			return fmt.Errorf("go env %s: %w", name, err)
+		}
+		goPlaces[name] = strings.TrimSpace(string(out))
+	}
+	cache, err := os.UserCacheDir()
+	goPlaces["XDG_CACHE_HOME"] = cache
+	return err
+}
+
 // buildAndRun builds pastcone as users run it, but with coverage counters.
 func buildAndRun(m *testing.M) (int, error) {
 	dir, err := os.MkdirTemp("", "pastcone-bin-*")
@@ -36,6 +53,9 @@ func buildAndRun(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	binaries = dir
+	if err := findGoPlaces(); err != nil {
+		return 1, err
+	}
 	build := exec.Command("go", "build", "-cover", "-coverpkg=github.com/pastcone/pastcone/...", "-o", filepath.Join(dir, "pastcone"), "../cmd/pastcone")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
@@ -55,6 +75,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("GOCOVERDIR", counters)
+			for name, value := range goPlaces {
+				env.Setenv(name, value)
+			}
 			s := &served{}
 			env.Values[servedKey{}] = s
 			env.Defer(s.end)

@@ -112,14 +112,14 @@ func recordCarried(ctx context.Context, p *launch.Payload, args []string) (launc
 		out, err := launch.Run(ctx, o)
 		return out.Ended, err
 	}
-	spool, err := os.CreateTemp("", p.Name+"-*.capture")
+	spool, err := os.MkdirTemp("", p.Name+"-*")
 	if err != nil {
 		return launch.Ended{}, err
 	}
-	o.Capture = spool.Name()
-	_ = spool.Close()
+	o.Capture = filepath.Join(spool, p.Name+".capture")
 	sender, err := client.NewSender(ctx, to, client.SenderOptions{Source: p.Name, Format: "capture"})
 	if err != nil {
+		_ = os.Remove(spool)
 		return launch.Ended{}, fmt.Errorf("the server at %s: %w; %s=FILE records to a file", to, err, recordTo)
 	}
 	rejected := 0
@@ -133,7 +133,7 @@ func recordCarried(ctx context.Context, p *launch.Payload, args []string) (launc
 	if rejected > 0 {
 		fmt.Fprintf(os.Stderr, "pastcone: %d records could not be used\n", rejected)
 	}
-	return out.Ended, os.Remove(o.Capture)
+	return out.Ended, os.RemoveAll(spool)
 }
 
 // isAddress tells a server's address from a file's name.
