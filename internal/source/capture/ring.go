@@ -197,5 +197,3 @@ func (r *Ring) silenced(function int) (calls, ticks uint64) {
 
 // setFunction sets the state of a function. The collector is the only one that writes it.
 func (r *Ring) setFunction(function int, state byte) { r.memory[r.functionS+function] = state }
-
-func (r *Ring) functionState(function int) byte { return r.memory[r.functionS+function] }
