@@ -96,6 +96,17 @@ func buildWith(t testing.TB, command, goroot, version, dir string, flags ...stri
 	args := append([]string{"build", "-overlay", overlayFileLocked(t, goroot, version), "-o", program}, flags...)
 	cmd := exec.Command(command, append(args, "./testdata/"+dir)...)
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-mod=mod")
+	if command != "go" {
+		// A module of its own, which asks for no newer Go.
+		cmd.Args[len(cmd.Args)-1] = "."
+		cmd.Dir = filepath.Join(work, version+"-"+dir)
+		if err := os.CopyFS(cmd.Dir, os.DirFS("testdata/"+dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(cmd.Dir, "go.mod"), []byte("module program\n\ngo 1.24\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
