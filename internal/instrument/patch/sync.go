@@ -61,7 +61,8 @@ var syncArea = Area{
 
 		{File: "runtime/sema.go", In: "notifyListNotifyOne", Place: Before, Anchor: "readyWithTime(s, 4)", Text: "if pastconeOn() { pastconeNotifies(s.g) }; "},
 		{File: "runtime/sema.go", In: "notifyListNotifyAll", Place: Before, Anchor: "readyWithTime(s, 4)", Text: "if pastconeOn() { pastconeNotifies(s.g) }; "},
-		{File: "runtime/runtime2.go", In: "g", Anchor: "goid uint64", Text: "; pcWaker, pcNotice uint64"},
+		{File: "runtime/runtime2.go", In: "g", Anchor: "goid uint64", Text: "; pcReleased, pcContent, pcWaker, pcNotice uint64"},
+		{File: "runtime/proc.go", In: "newproc1", Anchor: "newg.goid = pp.goidcache", Text: "; newg.pcReleased, newg.pcContent, newg.pcWaker = 0, 0, 0"},
 		{File: "runtime/mgc.go", In: "gcMarkTermination", Place: Before, Anchor: "stwSwept = gcSweep(work.mode)", Text: "pastconeLocksMarked(); "},
 	},
 }

@@ -8,8 +8,8 @@ package runtime
 //  1. A release adds one to the lock's ordinal, notes which goroutine released and how many events it had left until then, and
 //     leaves a record. An acquire by another goroutine leaves a record that names that ordinal.
 //  2. What says nothing leaves no record. An acquire by the goroutine that released last: the order is that of its own stream.
-//     A release behind another release of the same lock by the same goroutine, which has left no event since: the earlier one
-//     stands for it, and nothing that could be in a past is between them.
+//     A release behind another release of the same lock by the same goroutine, which has left no event since but releases: the
+//     earlier one stands for it, since nothing is between them that could be of interest in somebody's past.
 //  3. A lock that one goroutine releases again and again is quiet from the pastconeRunMax-th time on: releases are noted in the
 //     table only. It is no longer quiet as soon as another goroutine takes it, or waits for it when it is released. An acquire
 //     behind a quiet release is of a kind of its own that says so, and carries the goroutine that released and the number of
@@ -48,7 +48,7 @@ type pastconeLock struct {
 	ordinal uint64 // of the last release
 	by      uint64 // the goroutine that made it
 	after   uint64 // the number of that goroutine's last event then; of the release itself, if it was recorded. Of Dones: how many the last Wait was for
-	base    uint64 // of readers and Dones: the ordinal that the next range begins behind
+	base    uint64 // the last event of that goroutine that was no release. Of readers and Dones: the ordinal that the next range begins behind
 	quiet   uint32 // the last release left no record; of readers and Dones: some did not
 	run     uint16 // releases in a row by one goroutine, up to pastconeRunMax + 1. Of Dones: 1 if a Wait has returned
 	period  uint16 // of recording: what the switch was when the lock was last released
@@ -203,6 +203,17 @@ func pastconeRecords(gp *g) bool { return gp.pcState == pastconeRecorded || past
 //go:nosplit
 func pastconePeriod() uint16 { return uint16(*pastconeOnWord) }
 
+// pastconeContent is the number of a goroutine's last event that was no release. gp.pcReleased is the number of its last event as
+// this was called last, or as it released last.
+//
+//go:nosplit
+func pastconeContent(gp *g) uint64 {
+	if gp.pcSeq != gp.pcReleased {
+		gp.pcContent, gp.pcReleased = gp.pcSeq, gp.pcSeq
+	}
+	return gp.pcContent
+}
+
 // pastconeForgotten counts a release for which there is no room in the table.
 //
 //go:nosplit
@@ -213,9 +224,9 @@ func pastconeForgotten() { atomic.Xadd64(pastcone64(pastconeOffLocksForgotten), 
 //go:nosplit
 func pastconeRelease(gp *g, l *pastconeLock, pc uintptr, waiting bool) {
 	self := gp.goid
-	period := pastconePeriod()
+	period, content := pastconePeriod(), pastconeContent(gp)
 	if l.by == self && l.period == period {
-		if l.after == gp.pcSeq {
+		if l.base == content {
 			l.cycle = pastconeLockCycle
 			return
 		}
@@ -225,14 +236,14 @@ func pastconeRelease(gp *g, l *pastconeLock, pc uintptr, waiting bool) {
 	} else {
 		l.by, l.run, l.period = self, 1, period
 	}
-	l.cycle = pastconeLockCycle
+	l.base, l.cycle = content, pastconeLockCycle
 	l.ordinal++
 	l.quiet = 0
 	if l.run > pastconeRunMax && !waiting || !pastconeRecords(gp) ||
 		pastconeEmit(pastconeKindRelease, l.number, pastconePlace(pc), l.ordinal) == 0 {
 		l.quiet = 1
 	}
-	l.after = gp.pcSeq
+	l.after, gp.pcReleased = gp.pcSeq, gp.pcSeq
 }
 
 // pastconeAcquire is called by a goroutine that has just got in.
@@ -377,7 +388,8 @@ func pastconeReaderOut(readers unsafe.Pointer, pc uintptr) {
 		r.seen, r.period, r.cycle = [2]uint64{}, pastconePeriod(), pastconeLockCycle
 	}
 	seen := &r.seen[gp.goid&1]
-	if atomic.Load64(seen) == gp.goid<<32|gp.pcSeq&(1<<32-1) && gp.goid < 1<<32 {
+	said := gp.goid<<32 | pastconeContent(gp)&(1<<32-1)
+	if atomic.Load64(seen) == said && gp.goid < 1<<32 {
 		return
 	}
 	if !pastconeRecords(gp) || atomic.Load64(&r.ordinal)-r.base >= pastconeReadsMax && int32(atomic.Load((*uint32)(readers))) >= 0 {
@@ -387,8 +399,9 @@ func pastconeReaderOut(readers unsafe.Pointer, pc uintptr) {
 		return
 	}
 	number, ordinal := r.number, atomic.Xadd64(&r.ordinal, 1)
-	atomic.Store64(seen, gp.goid<<32|(gp.pcSeq+1)&(1<<32-1))
+	atomic.Store64(seen, said)
 	pastconeEmit(pastconeKindRelease, number, pastconePlace(pc), uint64(ordinal))
+	gp.pcReleased = gp.pcSeq
 }
 
 // WaitGroup.
@@ -430,7 +443,9 @@ func pastconeDone(wg unsafe.Pointer, pc uintptr) {
 		return
 	}
 	number, ordinal := l.number, atomic.Xadd64(&l.ordinal, 1)
+	pastconeContent(gp)
 	pastconeEmit(pastconeKindRelease, number, pastconePlace(pc), uint64(ordinal))
+	gp.pcReleased = gp.pcSeq
 }
 
 //go:linkname pastconeWaited sync.pastconeWaited
