@@ -105,6 +105,9 @@ func dataText(data []byte, shown string) string {
 func mark(c event.Confidence, p float64) piece {
 	switch c {
 	case event.Inferred:
+		if p == 0 {
+			return piece{"~", yellow} // that there is no parent is inferred: that has no probability
+		}
 		return piece{"~" + strconv.FormatFloat(p, 'f', 2, 64), yellow}
 	case event.Gap:
 		return piece{"✗", red}
