@@ -274,6 +274,32 @@ func TestWhatHappensToALockWhileNothingIsRecordedIsNotGuessed(t *testing.T) {
 	}
 }
 
+func TestReleasesBetweenWhichNothingHappenedAreOne(t *testing.T) {
+	h := handover(t, build(t, "handover"), "nothing", nil)
+	s := h.steps[0]
+	found := h.before(s.ID, acquires...)
+	if len(found) != 2 || found[0].key() == found[1].key() {
+		t.Fatalf("the acquires are %+v", found)
+	}
+	for _, e := range found {
+		if e.kind != capture.KindAcquire || h.letIn(e) != s.After {
+			t.Errorf("the acquire %+v follows %d, not %d", e, h.letIn(e), s.After)
+		}
+	}
+	releases := 0
+	at := h.markers[s.After]
+	for _, e := range h.streams[at.stream][at.index+1:] {
+		if e.kind == capture.KindRelease {
+			releases++
+		} else {
+			break
+		}
+	}
+	if releases != 2 {
+		t.Errorf("%d releases", releases)
+	}
+}
+
 func TestWritersFollowTheReadersBeforeThemAndReadersTheirWriter(t *testing.T) {
 	variants(t, checkRWMutexes)
 }

@@ -234,6 +234,25 @@ func periods() {
 	rw.Unlock()
 }
 
+// nothing: two locks are released by turns, and nothing else happens.
+func nothing() {
+	var a, b sync.Mutex
+	id, done := mark(), make(chan bool)
+	for range 100 {
+		a.Lock()
+		a.Unlock()
+		b.Lock()
+		b.Unlock()
+	}
+	go func() {
+		a.Lock()
+		b.Lock()
+		note(Step{What: "mutexes", ID: mark(), After: id})
+		done <- true
+	}()
+	<-done
+}
+
 type shared struct {
 	mu      sync.RWMutex
 	writer  uint64
@@ -509,7 +528,7 @@ func requests() {
 
 func main() {
 	map[string]func(){
-		"mutexes": mutexes, "many": many, "shortlived": shortLived, "periods": periods, "rwmutexes": rwMutexes, "waitgroups": waitGroups, "onces": onces, "conds": conds, "timers": timers,
+		"mutexes": mutexes, "many": many, "shortlived": shortLived, "periods": periods, "nothing": nothing, "rwmutexes": rwMutexes, "waitgroups": waitGroups, "onces": onces, "conds": conds, "timers": timers,
 		"signals": signals, "requests": requests,
 	}[os.Args[1]]()
 	if err := json.NewEncoder(os.Stdout).Encode(steps); err != nil {
