@@ -140,7 +140,7 @@ func (p *simulatedP) take() bool {
 			return true
 		}
 		p.free.Unlock()
-		if v.policy != Block || uint64(monotonicNanos())-v.load64(capture.OffBeat) > capture.BeatStaleNanos || v.load32(capture.OffOn32) == 0 {
+		if v.policy != Block || monotonicNanos()-int64(v.load64(capture.OffBeat)) > capture.BeatStaleNanos || v.load32(capture.OffOn32) == 0 {
 			return false
 		}
 		began := monotonicNanos()

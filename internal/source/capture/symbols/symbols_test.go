@@ -128,6 +128,10 @@ func compare(t *testing.T, path string) {
 				t.Fatalf("%#x: got %+v, want %+v", pc, all, want)
 			}
 			got, ok := table.Look(pc, false)
+			if strings.Contains(got.Func, ".deferwrap") {
+				t.Errorf("%#x: the name of a wrapper: %+v", pc, got)
+			}
+			want.Func = unwrapped(want.Func)
 			if !ok || passesOn(got.Func) && got != want {
 				t.Fatalf("%#x: got %+v, want %+v", pc, got, want)
 			}
@@ -172,6 +176,17 @@ func TestLook_SaysWhatTheRuntimeSays(t *testing.T) {
 		t.Run(c.story, func(t *testing.T) {
 			compare(t, build(t, c.toolchain, c.env, c.flags...))
 		})
+	}
+}
+
+func TestUnwrapped(t *testing.T) {
+	for name, want := range map[string]string{
+		"shop.f.deferwrap1": "shop.f", "shop.f.func2.deferwrap12": "shop.f.func2", "shop.f": "shop.f", "shop.f.deferwrap1.func1": "shop.f.deferwrap1.func1",
+		".deferwrap1": ".deferwrap1", "shop.f.gowrap1": "shop.f.gowrap1",
+	} {
+		if got := unwrapped(name); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
 	}
 }
 

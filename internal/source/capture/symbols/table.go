@@ -141,10 +141,19 @@ func (t *Table) Look(pc uint64, entry bool) (Place, bool) {
 	if !known {
 		return Place{File: all[0].File, Line: all[0].Line}, all[0].File != ""
 	}
-	if i := slices.IndexFunc(all, func(p Place) bool { return !passesOn(p.Func) }); i >= 0 {
-		return all[i], true
+	p := all[max(slices.IndexFunc(all, func(p Place) bool { return !passesOn(p.Func) }), 0)]
+	p.Func = unwrapped(p.Func)
+	return p, true
+}
+
+// unwrapped takes off the name what the compiler added for a call that is deferred: the line is one of the function around it, and so
+// is the name then.
+func unwrapped(name string) string {
+	const wrapper = ".deferwrap"
+	if i := strings.LastIndex(name, wrapper); i > 0 && strings.Trim(name[i+len(wrapper):], "0123456789") == "" {
+		return name[:i]
 	}
-	return all[0], true
+	return name
 }
 
 // begin gives the place where a function begins.
