@@ -130,7 +130,7 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.cache.trim("scan", "source", "renamed", "judgement", "overlay", "table", "done", "modfile", "workspace")
+	p.cache.trim("scan", "source", "renamed", "judgement", "overlay", "table", "done", "library", "modfile", "workspace")
 	return done, p.cache.store("done", stamp, done)
 }
 
@@ -384,11 +384,7 @@ func (p *preparation) standardLibrary() (map[string]string, error) {
 	if replace == nil {
 		replace = map[string]string{}
 	}
-	library := p.library
-	if library == nil {
-		library = standardOverlay
-	}
-	files, err := library(goroot, p.env.GOVERSION, p.CacheDir, p.NoRuntime)
+	files, err := p.keptLibrary(goroot)
 	if _, anchor := errors.AsType[*patch.AnchorError](err); anchor {
 		return nil, fmt.Errorf("%w; with --no-runtime calls are recorded all the same", err)
 	}
@@ -408,16 +404,43 @@ func (p *preparation) standardLibrary() (map[string]string, error) {
 }
 
 // standardLibrary returns what replaces what in the standard library.
-type standardLibrary func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error)
+type standardLibrary func(goroot, goVersion, outDir string, noRuntime bool) (map[string]string, error)
 
 // standardOverlay is the patched standard library. A variable, so that tests of rewriting need not wait for all of it to
 // be built.
-var standardOverlay standardLibrary = func(goroot, goVersion, cacheDir string, noRuntime bool) (map[string]string, error) {
-	sum := sha256.Sum256([]byte(goroot))
+var standardOverlay standardLibrary = func(goroot, goVersion, outDir string, noRuntime bool) (map[string]string, error) {
 	if noRuntime {
-		return patch.Alone(goroot, filepath.Join(cacheDir, "std", fmt.Sprintf("%s-%x-alone", goVersion, sum[:4])))
+		return patch.Alone(goroot, outDir)
 	}
-	return patch.Overlay(goroot, goVersion, filepath.Join(cacheDir, "std", fmt.Sprintf("%s-%x", goVersion, sum[:4])))
+	return patch.Overlay(goroot, goVersion, outDir)
+}
+
+// keptLibrary has the library written, and keeps its files by what is in them: another version of this program, with another
+// patch, may use the same cache.
+func (p *preparation) keptLibrary(goroot string) (map[string]string, error) {
+	library := p.library
+	if library == nil {
+		library = standardOverlay
+	}
+	dir, err := os.MkdirTemp(p.home, ".library-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	files, err := library(goroot, p.env.GOVERSION, dir, p.NoRuntime)
+	if err != nil {
+		return nil, err
+	}
+	for from, to := range files {
+		text, err := os.ReadFile(to)
+		if err != nil {
+			return nil, err
+		}
+		if files[from], err = p.keep("library", filepath.Base(from), text); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // each calls do for every index, on all cores. The first error counts.

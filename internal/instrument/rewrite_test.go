@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +134,7 @@ func tokens(path string, text []byte) ([]placed, error) {
 // time; where it begins differs from day to day.
 func TestFilesOfTheWorldKeepTheirPlaces(t *testing.T) {
 	var files []string
-	for _, root := range []string{filepath.Join(runtime.GOROOT(), "src"), filepath.Join(os.Getenv("HOME"), "go", "pkg", "mod")} {
+	for _, root := range []string{filepath.Join(goroot(t), "src"), filepath.Join(os.Getenv("HOME"), "go", "pkg", "mod")} {
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".go") && d.Type().IsRegular() {
 				files = append(files, path)
