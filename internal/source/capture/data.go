@@ -49,6 +49,22 @@ func (v *values) next() bool {
 	return false
 }
 
+// last says that no value follows.
+func (v *values) last() bool {
+	for left := v.left; len(left) >= capture.RecordBytes; left = left[capture.RecordBytes:] {
+		if left[8] == capture.KindValue {
+			return false
+		}
+	}
+	return true
+}
+
+// valuesOf begins to go through the values of a record. There is one such walk at a time.
+func (r *reader) valuesOf(x *record) *values {
+	r.walk.left = x.values
+	return &r.walk
+}
+
 func words(of []byte) [3]uint64 {
 	return [3]uint64{binary.LittleEndian.Uint64(of), binary.LittleEndian.Uint64(of[16:]), binary.LittleEndian.Uint64(of[24:])}
 }
@@ -98,10 +114,10 @@ func (r *reader) number64(n uint64) *reader {
 
 // firstText writes the event's first text, or null.
 func (r *reader) firstText(x *record) *reader {
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	for v.next() {
 		if v.isText() {
-			return r.quoted(&v)
+			return r.quoted(v)
 		}
 	}
 	return r.text(`null`)
@@ -208,11 +224,11 @@ func (r *reader) arguments(x *record) {
 		r.data(`{"args":`).list(x).text(`}`)
 		return
 	}
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	r.data(`{`)
 	for i := 0; v.next(); {
 		if int(v.index) < len(names) {
-			r.comma(i).text(names[v.index]).value(&v)
+			r.comma(i).text(names[v.index]).value(v)
 			i++
 		}
 	}
@@ -231,13 +247,13 @@ func (r *reader) results(x *record) {
 	default:
 		n = 0
 	}
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	if v.next() {
 		r.comma(n).text(`"result":`)
-		if more := (values{left: v.left}); more.next() {
-			r.list(x)
+		if v.last() {
+			r.value(v)
 		} else {
-			r.value(&v)
+			r.list(x)
 		}
 	}
 	r.text(`}`)
@@ -246,9 +262,9 @@ func (r *reader) results(x *record) {
 // list writes values in their order.
 func (r *reader) list(x *record) *reader {
 	r.text(`[`)
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	for i := 0; i < valuesMax && v.next(); i++ {
-		r.comma(i).value(&v)
+		r.comma(i).value(v)
 	}
 	return r.text(`]`)
 }
@@ -282,8 +298,8 @@ const (
 )
 
 // context reads the context of a record.
-func context24(x *record) (c traceContext, ok bool) {
-	v := values{left: x.values}
+func (r *reader) context(x *record) (c traceContext, ok bool) {
+	v := r.valuesOf(x)
 	for v.next() {
 		if v.isText() && len(v.cut) == len(c) {
 			return traceContext(v.cut), true
@@ -295,7 +311,7 @@ func context24(x *record) (c traceContext, ok bool) {
 // traced makes the event of a request that left or came. What left has a ref; what came has that as its cause, and so has the root
 // call that serves it, the next of its stream.
 func (r *reader) traced(x *record) {
-	c, ok := context24(x)
+	c, ok := r.context(x)
 	if !ok {
 		r.data(`{"trace":null}`)
 		return

@@ -105,6 +105,7 @@ type reader struct {
 	entityLast, elementLast uint64
 
 	// Scratch.
+	walk       values
 	ext        wire.Extension
 	from       int
 	has        bool
