@@ -47,7 +47,7 @@ type Event struct {
 	Closed bool  `json:"closed,omitempty"` // a receive that found its channel closed
 	Takes  *bool `json:"takes,omitempty"`  // overrides whether a receive takes on work
 
-	Inferred bool `json:"inferred,omitempty"` // the source itself has inferred what a message, close or wake came from
+	Inferred bool `json:"inferred,omitempty"` // the source itself has inferred what a message, close, lock or wake came from
 
 	Data json.RawMessage `json:"data,omitempty"` // a JSON object of any further values
 	// Extra holds the fields that this version does not know, by name. They are kept and given back.
@@ -103,7 +103,7 @@ var Fields = [...]Field{
 	{"empty", "boolean", false, false, "a message without content"},
 	{"closed", "boolean", false, false, "a receive that found its channel closed"},
 	{"takes", "boolean", false, false, "overrides whether a receive takes on work"},
-	{"inferred", "boolean", false, false, "the source itself has inferred what this message, close or wake came from"},
+	{"inferred", "boolean", false, false, "the source itself has inferred what this message, close, lock or wake came from"},
 	{"data", "object", false, false, "any further values"},
 	{"id", "integer", false, true, "its number in the recording"},
 	{"parent", "integer", false, true, "the id of the event on whose behalf it happened"},

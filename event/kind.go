@@ -47,7 +47,7 @@ var Kinds = [...]KindInfo{
 	{KindSend, "send", "a message was handed over", []string{"key", "ordinal", "message", "peer", "empty"}},
 	{KindReceive, "receive", "a message was taken", []string{"key", "ordinal", "message", "peer", "empty", "closed", "takes", "inferred"}},
 	{KindClose, "close", "a channel was closed or a context cancelled", []string{"key"}},
-	{KindAcquire, "acquire", "a lock was taken", []string{"key", "ordinal"}},
+	{KindAcquire, "acquire", "a lock was taken", []string{"key", "ordinal", "inferred"}},
 	{KindRelease, "release", "a lock was given back", []string{"key", "ordinal"}},
 	{KindWake, "wake", "a waiting stream goes on; its cause is the event that woke it", []string{"inferred"}},
 	{KindState, "state", "a value that outlives the call changed", []string{"key"}},

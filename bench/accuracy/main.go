@@ -14,7 +14,9 @@
 //
 // The real program is examples/probed under load, which records itself; it is scored by the request ids that
 // it writes into data.request, which the correlator does not look at: right is an event whose
-// correlation's founder has the same one. Any other recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
+// correlation's founder has the same one. The recorded program is examples/checkout, the same shop without a probe in it: its
+// request ids are arguments of some calls, and what lies within those calls, or in goroutines spawned there, is of that request.
+// Any other recording (event lines with results, as `pastcone export --format ndjson` gives them; - is standard
 // input) is scored the same way.
 //
 // In the plan's words these are the correlation accuracy tests of the EventCorrelator.
@@ -47,7 +49,7 @@ func main() {
 	} else {
 		err = measure(os.Stdout, *size, *seed)
 		if *requests > 0 {
-			err = errors.Join(err, measureReal(os.Stdout, *requests))
+			err = errors.Join(err, measureReal(os.Stdout, *requests), measureRecorded(os.Stdout, *requests))
 		}
 	}
 	if err != nil {

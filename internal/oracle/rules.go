@@ -230,6 +230,9 @@ func (p *pass) judge(s *stream, n *node) {
 		n.Edges = append(n.Edges, edge(meets(), kind))
 	}
 	n.Edges = append(n.Edges, further...)
+	if e.Inferred {
+		n.inferredBySource()
+	}
 	if parent != nil {
 		n.Parent = parent.At
 	}
@@ -246,7 +249,7 @@ func (p *pass) judge(s *stream, n *node) {
 	if n.HasParent && (n.Edges[0].Missing || n.Edges[0].Inferred || !p.nodes[n.Parent].Sure) {
 		n.Sure = false
 	}
-	if n.mayTakeOn() && (n.send.with == nil || n.send.inferred || !n.send.with.Sure) {
+	if n.mayTakeOn() && (n.send.with == nil || n.send.inferred || e.Inferred || !n.send.with.Sure) {
 		n.Sure = false // whether it took on work rests on a message that is not sure
 	}
 	if len(n.referred) > 0 && n.referred[0] == nil && e.Kind != event.KindWake {
@@ -262,6 +265,16 @@ func (n *node) explicit(from int, kind event.EdgeKind) (edges []Cause) {
 		}
 	}
 	return edges
+}
+
+// inferredBySource marks what the source says that it has inferred itself.
+func (n *node) inferredBySource() {
+	for i := range n.Edges {
+		switch c := &n.Edges[i]; c.Kind {
+		case event.EdgeMessage, event.EdgeClose, event.EdgeWake, event.EdgeLock:
+			c.Inferred = !c.Missing
+		}
+	}
 }
 
 // edge gives the edge from a cause, which may be missing.

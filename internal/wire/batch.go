@@ -21,7 +21,7 @@ const (
 	FlagTakes                        // the source says that the receive takes on work
 	FlagTakesNot                     // the source says that it does not
 	FlagBackground                   // result: the correlation is no work
-	FlagInferred                     // the source itself has inferred what this message, close or wake came from
+	FlagInferred                     // the source itself has inferred what this message, close, lock or wake came from
 )
 
 // SourceID numbers the sources of a recording, from 1. Streams, keys and references are those of one
