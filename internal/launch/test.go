@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,6 +49,11 @@ type Tests struct {
 // line that runs RecordBinary: the plan, the binary and its arguments are appended.
 func StartTests(ctx context.Context, o instrument.Options, plan Plan, self, binaryArgs []string, tell Teller) (*Tests, error) {
 	o.Test = true
+	build, test := splitTestFlags(o.BuildFlags)
+	if slices.ContainsFunc(test, func(f string) bool { return strings.HasPrefix(strings.TrimLeft(f, "-"), "exec") }) {
+		return nil, errors.New("-exec can not be given: Pastcone is what go test runs the test binaries with")
+	}
+	o.BuildFlags = build
 	prepared, err := prepare(ctx, o, tell)
 	if err != nil {
 		return nil, err
@@ -74,8 +80,8 @@ func StartTests(ctx context.Context, o instrument.Options, plan Plan, self, bina
 		}
 		quoted = append(quoted, "'"+word+"'")
 	}
-	args := slices.Concat([]string{"test"}, prepared.Flags, []string{"-exec", strings.Join(quoted, " ")})
-	if !slices.ContainsFunc(prepared.Flags, func(f string) bool { return strings.HasPrefix(strings.TrimLeft(f, "-"), "count") }) {
+	args := slices.Concat([]string{"test"}, prepared.Flags, test, []string{"-exec", strings.Join(quoted, " ")})
+	if !slices.ContainsFunc(test, func(f string) bool { return strings.HasPrefix(strings.TrimLeft(f, "-"), "count") }) {
 		args = append(args, "-count=1") // a result from the cache would be a test that did not run
 	}
 	t := &Tests{dir: plan.Dir, seen: map[string]bool{}}
