@@ -47,9 +47,7 @@
 //
 //	func client(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 //		md, _ := metadata.FromOutgoingContext(ctx)
-//		if md = md.Copy(); md == nil {
-//			md = metadata.MD{}
-//		}
+//		md = md.Copy() // never nil
 //		probe.Inject(ctx, probe.Metadata(md), slog.String("method", method))
 //		return probe.Error(ctx, invoke(metadata.NewOutgoingContext(ctx, md), method, req, reply, cc, opts...))
 //	}

@@ -151,10 +151,11 @@ const (
 	KindQueueSend       = 26 // a function, c identity of the element
 	KindQueueReceive    = 27 // a function, c identity of the element
 	KindSignal          = 28 // b pc; values: the signal's name; a signal was delivered to the program
-	KindLog             = 29 // b pc; values: the text; from package probe in a recorded program
+	KindLog             = 29 // b pc; values: the text
 	KindTraceOut        = 30 // b pc; values: one text of 24 bytes, trace id (16) and span id (8) as they are written; a request left with this causal context
 	KindTraceIn         = 31 // the same; a request came with this causal context. The root call that serves it is the next event of the stream
 	KindAcquireUnseen   = 32 // as KindAcquire, but the release (of a range: some) left no record, and will not come. values: the goroutine that released (0: unknown), and the number of the last event that it had left then
+	KindProbe           = 33 // b pc; values: pieces of one text, an event of package probe: what its event line has from its kind on
 	KindValue           = 0xFE
 	KindText            = 0xFD
 	KindPad             = 0xFF // the rest of the chunk is not used

@@ -54,7 +54,7 @@ var testingArea = Area{
 // signalArea records the delivery of a signal to the program, in the goroutine that hands it to the program's channels.
 var signalArea = Area{
 	Name:  "os/signal",
-	Added: []string{"runtime/zpastcone_std.go", "os/signal/zpastcone.go"},
+	Added: []string{"runtime/zpastcone_std.go", "runtime/zpastcone_line.go", "os/signal/zpastcone.go"},
 	Edits: []Edit{
 		{File: "os/signal/signal.go", In: "process", Place: Entry, Text: "if pastconeOn() { pastconeSignal(sig.String()) }"},
 	},

@@ -115,6 +115,7 @@ var forms = [256]form{
 	capture.KindTraceOut:        {kind: event.KindLog, place: atCounter},
 	capture.KindTraceIn:         {kind: event.KindLog, place: atCounter},
 	capture.KindAcquireUnseen:   {kind: event.KindWake, place: atCounter, entity: true},
+	capture.KindProbe:           {kind: event.KindLog, place: atCounter},
 }
 
 var isLock = [256]bool{
@@ -291,6 +292,8 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 		r.traced(x)
 	case capture.KindAcquireUnseen:
 		r.unseen(x, head)
+	case capture.KindProbe:
+		r.probed(x, head)
 	}
 }
 
@@ -299,7 +302,7 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 func (r *reader) unseen(x *record, head *wire.Record) {
 	r.data(`{"acquired":true,"release":"not recorded"`)
 	var by, after uint64
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	for v.next() {
 		switch v.index {
 		case 0:
@@ -346,14 +349,14 @@ func (r *reader) state(x *record, head *wire.Record) {
 		r.entities[key] = n
 	}
 	head.Key = r.name(f.state, n)
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	r.data(`{`)
 	for i := 0; v.next(); i++ {
 		switch v.index {
 		case 0:
-			r.comma(i).text(`"old":`).value(&v)
+			r.comma(i).text(`"old":`).value(v)
 		case 1:
-			r.comma(i).text(`"new":`).value(&v)
+			r.comma(i).text(`"new":`).value(v)
 		}
 	}
 	r.text(`}`)

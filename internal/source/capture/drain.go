@@ -63,7 +63,7 @@ var interests = [256]interest{
 	capture.KindAcquireInferred: wantPC, capture.KindAcquireRange: wantPC, capture.KindRelease: wantPC, capture.KindNotify: wantPC,
 	capture.KindWake: wantPC, capture.KindTimerSet: wantPC, capture.KindPanic: wantPC, capture.KindRecover: wantPC,
 	capture.KindSignal: wantPC, capture.KindLog: wantPC, capture.KindTraceOut: wantPC, capture.KindTraceIn: wantPC,
-	capture.KindAcquireUnseen: wantPC,
+	capture.KindAcquireUnseen: wantPC, capture.KindProbe: wantPC,
 }
 
 // noticing is what the collector looks at in records on their way.

@@ -209,6 +209,7 @@ var waits = [256]bool{
 	capture.KindStart: true, capture.KindReceive: true, capture.KindReceiveEmpty: true, capture.KindReceiveClosed: true,
 	capture.KindAcquire: true, capture.KindAcquireInferred: true, capture.KindAcquireRange: true, capture.KindWake: true,
 	capture.KindTimerSend: true, capture.KindTimerSpawn: true, capture.KindQueueSend: true, capture.KindQueueReceive: true, capture.KindTraceIn: true,
+	capture.KindProbe: true,
 }
 
 // isEvent says that a record begins an event: it is no value, and no padding. A record of kind 0 is none.

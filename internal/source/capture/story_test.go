@@ -193,6 +193,22 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g5","seq":1,"kind":"log",` + at + `,"data":{"signal":"interrupt"}}`,
 			`{"stream":"g5","seq":2,"kind":"log",` + at + `,"data":{"text":"no ` + "\uFFFD" + ` UTF-8"}}`,
 		}},
+		{"what package probe has to tell, in pieces, and what it never says", func(m *maker) {
+			piece := func(s string) value { return value{kind: capture.ValueString, s: s} }
+			m.record(capture.KindProbe, 5, 1, 0, pc, 0, piece(`"call","cause":"trace:a-1","ro`), piece(`ot":true,"data":{"n":1}}`+"\n"))
+			m.record(capture.KindProbe, 5, 2, 0, pc, 0, piece(`"send","key":"heap7","ordinal":3,"message":"m","ref":"r","empty":true}`))
+			m.record(capture.KindProbe, 5, 3, 0, pc, 0, piece(`"receive","key":"heap7","closed":true}`))
+			m.record(capture.KindProbe, 5, 4, 0, pc, 0, piece(`"exit"}`))
+			m.record(capture.KindProbe, 5, 5, 0, pc, 0, piece(`"log","data":`))
+			m.record(capture.KindProbe, 5, 6, 0, pc, 0)
+		}, []string{
+			`{"stream":"g5","seq":1,"kind":"call",` + at + `,"cause":["trace:a-1"],"root":true,"data":{"n":1}}`,
+			`{"stream":"g5","seq":2,"kind":"send",` + at + `,"key":"heap7","ordinal":3,"message":"m","ref":"r","empty":true}`,
+			`{"stream":"g5","seq":3,"kind":"receive",` + at + `,"key":"heap7","closed":true}`,
+			`{"stream":"g5","seq":4,"kind":"log",` + at + `,"data":{"unreadable":"\"exit\"}"}}`,
+			`{"stream":"g5","seq":5,"kind":"log",` + at + `,"data":{"unreadable":"\"log\",\"data\":"}}`,
+			`{"stream":"g5","seq":6,"kind":"log",` + at + `,"data":{"unreadable":""}}`,
+		}},
 		{"a request to oneself, and one from a stranger", func(m *maker) {
 			m.record(capture.KindTraceOut, 5, 1, 0, pc, 0, value{kind: capture.ValueString, s: traceID})
 			m.record(capture.KindTraceIn, 6, 1, 0, pc, 0, value{kind: capture.ValueString, s: traceID})

@@ -116,6 +116,7 @@ const (
 	pastconeKindTraceOut        = 30
 	pastconeKindTraceIn         = 31
 	pastconeKindAcquireUnseen   = 32
+	pastconeKindProbe           = 33
 	pastconeKindValue           = 0xFE
 	pastconeKindText            = 0xFD
 	pastconeKindPad             = 0xFF
