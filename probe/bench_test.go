@@ -105,3 +105,28 @@ func BenchmarkOn_MutexLockAndUnlock(b *testing.B) {
 		mu.Unlock(ctx)
 	}
 }
+
+func BenchmarkOff_InjectAndRootFrom(b *testing.B) {
+	ctx := context.Background()
+	md := Metadata{}
+	for b.Loop() {
+		Inject(ctx, md)
+		_, span := RootFrom(ctx, md)
+		span.End()
+	}
+}
+
+func BenchmarkOff_LogLineToANilHandler(b *testing.B) {
+	logger, ctx := slog.New(NewHandler(nil, nil)), context.Background()
+	for b.Loop() {
+		logger.InfoContext(ctx, "text", "request", "r1")
+	}
+}
+
+func BenchmarkOff_QueueSendAndReceive(b *testing.B) {
+	q, ctx := NewQueue[int]("q"), context.Background()
+	for b.Loop() {
+		q.Send(ctx, 1)
+		q.Receive(ctx, 1)
+	}
+}

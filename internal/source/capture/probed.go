@@ -16,7 +16,7 @@ const probedHead = `{"stream":"g","seq":1,"time":1,"kind":`
 // log event that says so.
 func (r *reader) probed(x *record, head *wire.Record) {
 	line := append(r.label[:0], probedHead...)
-	v := values{left: x.values}
+	v := r.valuesOf(x)
 	for v.next() {
 		line = append(line, v.cut...)
 	}
