@@ -75,6 +75,9 @@ func (p *preparation) assign(ctx context.Context, inlinable map[string]bool, rep
 				if f.scan.LineDirectives && fn.File != f.Path {
 					entry.File = filepath.ToSlash(filepath.Join(filepath.Dir(f.Show), filepath.Base(fn.File)))
 				}
+				if pr.Values {
+					entry.Args = fn.Names
+				}
 				at := len(fp.plan.Probes)
 				fp.plan.Probes = append(fp.plan.Probes, pr)
 				all = append(all, wanted{entry, keyOf(pkg, f, local, seen[local]), func(id uint32) { fp.plan.Probes[at].ID = id }})

@@ -65,6 +65,8 @@ type TableEntry struct {
 	Line  int    `json:"line,omitempty"`
 	Root  bool   `json:"root,omitempty"`
 	State string `json:"state,omitempty"`
+	// Args names the arguments, in order, of a function whose arguments are recorded. "" and "_" are no names.
+	Args []string `json:"args,omitempty"`
 }
 
 // preparation is one run of Prepare.

@@ -36,6 +36,8 @@ type function struct {
 
 	Parameters int `json:"parameters,omitempty"`
 	Results    int `json:"results,omitempty"`
+
+	Names []string `json:"names,omitempty"` // of the parameters that can be recorded; "" and "_" have none
 }
 
 // leave is why a function can have no probe.
@@ -96,6 +98,7 @@ func scan(path string, text []byte) (*scanned, error) {
 		fn.Leave = v.leave
 		fn.Parameters, fn.Results = v.typ.Params.NumFields(), v.typ.Results.NumFields()
 		fn.Handler = http.handler(v.typ)
+		fn.Names = parameterNames(v.typ)
 		s.Functions = append(s.Functions, fn)
 		if v.decl != nil && v.root == "init" && v.decl.Recv == nil {
 			s.InitFunctions = max(s.InitFunctions, v.number+1)
@@ -117,6 +120,24 @@ func scan(path string, text []byte) (*scanned, error) {
 	}
 	slices.Sort(s.PrivateNames)
 	return s, nil
+}
+
+// parameterNames gives what the parameters are called, as far as their values can be recorded; nil if none has a name.
+func parameterNames(t *ast.FuncType) (names []string) {
+	named := false
+	for _, field := range t.Params.List {
+		if len(field.Names) == 0 {
+			names = append(names, "")
+		}
+		for _, id := range field.Names {
+			named = named || id.Name != "_"
+			names = append(names, id.Name)
+		}
+	}
+	if !named {
+		return nil
+	}
+	return names[:min(len(names), valuesMax)]
 }
 
 // visited is one function of a file.

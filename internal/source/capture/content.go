@@ -149,12 +149,13 @@ func cutLocation(from []byte) (c counter, l location, rest []byte, err error) {
 
 // function is a line of the table of functions. Of a state site, State names what it sets.
 type function struct {
-	ID    uint32 `json:"id"`
-	Func  string `json:"func"`
-	File  string `json:"file"`
-	Line  uint32 `json:"line"`
-	Root  bool   `json:"root"`
-	State string `json:"state"`
+	ID    uint32   `json:"id"`
+	Func  string   `json:"func"`
+	File  string   `json:"file"`
+	Line  uint32   `json:"line"`
+	Root  bool     `json:"root"`
+	State string   `json:"state"`
+	Args  []string `json:"args"` // what the arguments are called; "" and "_" are no names
 }
 
 func parseFunction(line []byte) (function, error) {
@@ -167,6 +168,13 @@ func parseFunction(line []byte) (function, error) {
 		return f, fmt.Errorf("id is %d: it must be from 1 to %d", f.ID, FunctionsMax)
 	case len(f.Func) > event.TextBytesMax || len(f.File) > event.TextBytesMax || len(f.State) > event.TextBytesMax:
 		return f, fmt.Errorf("a text is longer than %d bytes", event.TextBytesMax)
+	case len(f.Args) > valuesMax:
+		return f, fmt.Errorf("%d arguments have names: at most %d are recorded", len(f.Args), valuesMax)
+	}
+	for _, name := range f.Args {
+		if len(name) > event.TextBytesMax {
+			return f, fmt.Errorf("a text is longer than %d bytes", event.TextBytesMax)
+		}
 	}
 	return f, nil
 }

@@ -219,20 +219,27 @@ func appendQuoted(dst, text []byte) []byte {
 
 // arguments writes what a call was given. Where values have names, they stand by themselves: a request's method and path, a test's name.
 func (r *reader) arguments(x *record) {
-	names := r.functions[x.a].fields
-	if x.kind != capture.KindCallRoot || names == nil {
+	f := &r.functions[x.a]
+	switch {
+	case x.kind == capture.KindCallRoot && f.fields != nil:
+		r.data(`{`).named(x, f.fields).text(`}`)
+	case f.args != nil:
+		r.data(`{"args":{`).named(x, f.args).text(`}}`)
+	default:
 		r.data(`{"args":`).list(x).text(`}`)
-		return
 	}
+}
+
+// named writes values with their names. What has none is left out.
+func (r *reader) named(x *record, names []string) *reader {
 	v := r.valuesOf(x)
-	r.data(`{`)
 	for i := 0; v.next(); {
 		if int(v.index) < len(names) {
 			r.comma(i).text(names[v.index]).value(v)
 			i++
 		}
 	}
-	r.text(`}`)
+	return r
 }
 
 // results writes how a call ended, and what it gave: one result by itself, several as a list.

@@ -118,7 +118,8 @@ type known struct {
 	state     wire.Text // ends in "#"
 	queue     wire.Text
 	queueTail uint64
-	fields    []string // what the values of its calls are called, if they have names
+	fields    []string // of a root of the standard library: what the values of its calls are called
+	args      []string // of others: what the arguments are called, if that is known
 }
 
 // Read reads a capture file to its end, and hands its events to the sink in batches. file is its name, for messages. What can
@@ -366,6 +367,16 @@ func (r *reader) learnFunctions(lines []byte) (why string) {
 			k.queueTail = tail + 1
 		}
 		k.fields = rootFields(f.Func)
+		for i, name := range f.Args {
+			if name == "" || name == "_" {
+				name = "arg" + strconv.Itoa(i)
+			}
+			quoted, err := json.Marshal(name)
+			if err != nil {
+				return err.Error()
+			}
+			k.args = append(k.args, string(quoted)+":")
+		}
 	}
 	return why
 }

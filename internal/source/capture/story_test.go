@@ -27,6 +27,7 @@ const (
 {"id":17,"func":"shop.Order","file":"shop/order.go","line":12}
 {"id":18,"func":"shop.(*Queue).Push","file":"shop/queue.go","line":30}
 {"id":19,"func":"shop.(*Queue).Pop","file":"shop/queue.go","line":40}
+{"id":21,"func":"shop.find","args":["ctx","_","the \"sku\""]}
 {"id":20,"func":"shop.(*Order).Pay","file":"shop/order.go","line":50,"state":"shop.Order.status"}`
 	pc    = 0x1000
 	entry = 0x2000
@@ -80,6 +81,11 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g5","seq":1,"kind":"call","func":"net/http.serverHandler.ServeHTTP","file":"net/http/server.go","root":true,"data":{"method":"GET","path":"/order"}}`,
 			`{"stream":"g6","seq":1,"kind":"call","func":"testing.tRunner","file":"testing/testing.go","root":true,"data":{"test":"TestOrder/lamp"}}`,
 			`{"stream":"g7","seq":1,"kind":"call",` + in17 + `,"root":true,"data":{"args":[4]}}`,
+		}},
+		{"arguments with names, one without, and one more than the table knows", func(m *maker) {
+			m.record(capture.KindCall, 5, 1, 21, 0, 0, value{kind: capture.ValueNil}, value{kind: capture.ValueInt, bits: 4}, value{kind: capture.ValueString, s: "lamp"}, value{kind: capture.ValueInt, bits: 9})
+		}, []string{
+			`{"stream":"g5","seq":1,"kind":"call","func":"shop.find","data":{"args":{"ctx":null,"arg1":4,"the \"sku\"":"lamp"}}}`,
 		}},
 		{"a goroutine from its spawn to its exit", func(m *maker) {
 			m.record(capture.KindSpawn, 5, 1, 0, pc, 9)
