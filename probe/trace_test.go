@@ -70,7 +70,7 @@ func between(t *testing.T, md Carrier, served func(ctx context.Context)) (send, 
 		span.End()
 	}) {
 		switch {
-		case e.Kind == event.KindSend && send.Seq == 0:
+		case e.Kind == event.KindSend && strings.HasPrefix(e.Stream, "main"):
 			send = e
 		case e.Root:
 			root = e

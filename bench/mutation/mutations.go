@@ -13,7 +13,7 @@ var mutations = []mutation{
 	{"acquire: an edge from the release", "judge.go", "		c.metEdge(r, meetRelease, id, event.EdgeLock)\n", ""},
 	{"wake: a further edge, not the parent", "judge.go", "	case r.Kind == event.KindWake:\n	case rest[0].there:", "	case rest[0].there:"},
 	{"explicit cause: the parent in place of the context", "judge.go", "		v.parent, v.kind, v.conf = &rest[0].info, event.EdgeExplicit, event.Exact\n", ""},
-	{"explicit causes: the rest are further edges", "judge.go", "		c.caused(r, &v, took)\n		rest = rest[1:]", "		c.caused(r, &v, took)\n		rest = nil"},
+	{"explicit causes: the rest are further edges", "judge.go", "		c.caused(s, r, &v, took)\n		rest = rest[1:]", "		c.caused(s, r, &v, took)\n		rest = nil"},
 
 	// The same where nothing is in doubt, which has a way of its own.
 	{"usual: a return's call is the innermost open one", "plain.go", "kind, duration = event.EdgeReturn,", "p, kind, duration = &s.frames[1].info, event.EdgeReturn,"},
