@@ -152,6 +152,14 @@ type visited struct {
 	leave  leave
 }
 
+// compilersPos gives the position by which the compiler knows a function: what stands behind the word func, of a method the receiver.
+func compilersPos(n *ast.FuncDecl) token.Pos {
+	if n.Recv != nil {
+		return n.Recv.Opening
+	}
+	return n.Name.Pos()
+}
+
 // visitFunctions calls visit for each function with a body, in source order. Names are those that the compiler gives.
 func visitFunctions(f *ast.File, visit func(visited)) {
 	inits, literals := 0, 0
@@ -174,7 +182,7 @@ func visitFunctions(f *ast.File, visit func(visited)) {
 		var fr *frame
 		switch n := n.(type) {
 		case *ast.FuncDecl:
-			fr = &frame{visited: visited{root: symbol(n), name: n.Name.Pos(), typ: n.Type, body: n.Body, decl: n, leave: pragma[n]}}
+			fr = &frame{visited: visited{root: symbol(n), name: compilersPos(n), typ: n.Type, body: n.Body, decl: n, leave: pragma[n]}}
 			if n.Name.Name == "_" {
 				fr.leave = leaveBlank
 			}
