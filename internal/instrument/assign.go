@@ -60,7 +60,9 @@ func (p *preparation) assign(ctx context.Context, inlinable map[string]bool, rep
 						return nil, nil, err
 					}
 				}
-				if fn.Leave != "" || fn.Rest == "" && facts.linked[fn.Root] {
+				// A function that does nothing is worth a call only if someone asks for its arguments.
+				leave := fn.Leave != "" && (fn.Leave != leaveEmpty || !pr.Values)
+				if leave || fn.Rest == "" && facts.linked[fn.Root] {
 					if pr.Queue != "" {
 						return nil, nil, fmt.Errorf("--queue: %s can not be recorded: %s", name, fn.why())
 					}
