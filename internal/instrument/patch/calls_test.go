@@ -208,6 +208,7 @@ func TestTheRingTellsHowTheProgramEnded(t *testing.T) {
 		{"panic", capture.EndPanic, 2, 0, 2},
 		{"fatal", capture.EndFatal, 2, 0, 2},
 		{"throw", capture.EndFatal, 2, 0, 2},
+		{"quit", capture.EndFatal, 2, 0, 2},
 		{"killed", 0, 0, 15, -1},
 	} {
 		r := newRing(t, capture.PolicyBlock, 8)

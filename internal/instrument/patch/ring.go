@@ -21,6 +21,8 @@ var ringArea = Area{
 		{File: "runtime/runtime.go", In: "syscall_Exit", Place: Before, Anchor: "exit(int32(code))", Text: "pastconeEnded(pastconeEndExit, int32(code)); "},
 		{File: "runtime/panic.go", In: "fatalpanic", Place: Entry, Text: "pastconeEnded(pastconeEndPanic, 2)"},
 		{File: "runtime/panic.go", In: "fatalthrow", Place: Entry, Text: "pastconeEnded(pastconeEndFatal, 2)"},
+		// Of a signal that the runtime dies of by itself, with all stacks printed: SIGQUIT, or another process's SIGSEGV.
+		{File: "runtime/signal_unix.go", In: "sighandler", Place: Before, Anchor: "gp = fatalsignal(sig, c, gp, mp)", Text: "pastconeEnded(pastconeEndFatal, 2); "},
 		{File: "runtime/signal_unix.go", In: "dieFromSignal", Place: Entry, Text: "pastconeEndedBySignal(sig)"},
 	},
 	Added: []string{

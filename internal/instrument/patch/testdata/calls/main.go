@@ -216,6 +216,10 @@ var stories = map[string]func(){
 		syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		time.Sleep(time.Minute)
 	},
+	"quit": func() {
+		syscall.Kill(os.Getpid(), syscall.SIGQUIT)
+		time.Sleep(time.Minute)
+	},
 	"throw": func() { debug.SetMaxStack(1 << 16); deep(0) },
 	"child": func() {
 		out, err := exec.Command(os.Args[0], "calls").CombinedOutput()
