@@ -1,4 +1,6 @@
 // Package examples carries the example programs in source, so that Pastcone can show itself where its own source is not.
+//
+// In the plan's words they are the end-to-end demonstration.
 package examples
 
 import (

@@ -91,11 +91,11 @@ var answers = []struct {
 	{"show-root.txt", show(18, render.Show)},
 	{"show-acquire.json", show(42, render.ShowJSON)},
 	{"find-events.txt", find(`{ func =~ "Charge" }`, false)},
-	{"find-groups.txt", find(`{} | Count(), quantile(duration, 0.99), max(duration) by (func)`, false)},
+	{"find-groups.txt", find(`{} | count(), quantile(duration, 0.99), max(duration) by (func)`, false)},
 	{"find-select.txt", find(`{ data.request = "a-18" } | select(time, kind, func, data.user.id, data.total)`, false)},
 	{"find-nothing.txt", find(`{ kind = gap }`, false)},
 	{"find-events.json", find(`{ kind = error }`, true)},
-	{"find-groups.json", find(`{} | Count(), max(duration) by (kind, data.request)`, true)},
+	{"find-groups.json", find(`{} | count(), max(duration) by (kind, data.request)`, true)},
 	{"find-select.json", find(`{ kind = error } | select(stream, time, data.code, data.none)`, true)},
 	{"stats.txt", func(t *testing.T, r *memory.Reader, w *bytes.Buffer) error {
 		return errors.Join(stats(t, r, w, render.Stats), stats(t, r, w, render.StatsNext))

@@ -124,7 +124,7 @@ func StatsNext(w io.Writer, st *query.Statistics, s Style) error {
 	}
 	p.line()
 	p.next([2]string{s.command("find", "{ kind = error }"), "its errors"},
-		[2]string{s.command("find", "{} | Count(), quantile(duration, 0.99) by (func)"), "where time goes"})
+		[2]string{s.command("find", "{} | count(), quantile(duration, 0.99) by (func)"), "where time goes"})
 	return p.err
 }
 

@@ -55,7 +55,7 @@ func TestARecordingCannotSteerTheTerminal(t *testing.T) {
 	detail := &query.Detail{Row: row, Causes: []query.Cause{{Row: other}}, Effects: []*query.Node{{Row: other}}, Before: []*query.Row{other}}
 	tree := &query.Tree{Root: &query.Node{Row: row, Effects: []*query.Node{{Row: other}}}}
 	relation := &query.Relation{A: row, B: other, Order: query.Before, Path: []query.PathStep{{Row: row}, {Row: other}}}
-	q, err := query.Parse("{} | Count() by (func)")
+	q, err := query.Parse("{} | count() by (func)")
 	if err != nil {
 		t.Fatal(err)
 	}

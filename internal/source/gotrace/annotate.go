@@ -165,11 +165,12 @@ func (b *builder) taskBegin(e *trace.Event, now int64) bool {
 // taskEnd is the return of the task's call, in the goroutine where that is open, and a change of state in the one that
 // ends it, if that is another one.
 func (b *builder) taskEnd(e *trace.Event, now int64) bool {
+	t := b.taskEnds[0]
+	b.taskEnds = b.taskEnds[1:]
 	g := b.current(e)
 	if g == nil {
 		return false
 	}
-	t := e.Task()
 	open := b.tasks[t.ID]
 	delete(b.tasks, t.ID)
 	if open == nil || open.in != g {

@@ -15,11 +15,12 @@ import (
 
 // builder turns trace events into events. It is used from one goroutine.
 type builder struct {
-	o     Options
-	sink  source.Sink
-	table *wire.Table
-	stats Stats
-	err   error // the table is full
+	o        Options
+	sink     source.Sink
+	table    *wire.Table
+	stats    Stats
+	err      error        // the table is full
+	taskEnds []trace.Task // of the chunk's ends of tasks, those that have not been handled
 
 	to      assembly
 	pending int            // trace events since the last batch
@@ -119,6 +120,7 @@ func (b *builder) fail(err error) {
 
 // add builds the events of a chunk, and hands over the batches that are full.
 func (b *builder) add(ctx context.Context, c *chunk) error {
+	b.taskEnds = c.ended
 	broken := b.addEvents(ctx, c.events)
 	b.stats.InputBytes = c.input
 	if broken != nil || c.err != nil { // what came before a broken place is good

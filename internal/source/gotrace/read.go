@@ -90,6 +90,7 @@ type Stats struct {
 // chunk is a stretch of the trace on its way from the reader to the builder.
 type chunk struct {
 	events []trace.Event
+	ended  []trace.Task // of the ends of tasks among them, in order: what they are called the trace reader only tells its own goroutine
 	input  int64 // bytes read from the input when it was cut
 	err    error // why there is no further chunk; io.EOF at the end of a whole trace
 }
@@ -133,7 +134,7 @@ func Read(ctx context.Context, in io.Reader, file string, o Options, sink source
 			}
 			switch {
 			case err == nil:
-				c.events = c.events[:0]
+				c.events, c.ended = c.events[:0], c.ended[:0]
 				free <- c
 				continue
 			case err == io.EOF:
@@ -210,6 +211,9 @@ func fill(r *trace.Reader, c *chunk, in *countingReader) (err error) {
 		e, err := r.ReadEvent()
 		if err != nil {
 			return err
+		}
+		if e.Kind() == trace.EventTaskEnd {
+			c.ended = append(c.ended, e.Task())
 		}
 		c.events = append(c.events, e)
 		if e.Kind() == trace.EventSync {
