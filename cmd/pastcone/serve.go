@@ -50,9 +50,10 @@ It stops on SIGINT or SIGTERM: what was accepted is finished first.`,
 	from.bind(c)
 	config.BindFlag(c.Flags(), "listen", "server.listen")
 	config.BindFlag(c.Flags(), "drain", "drain.deadline")
+	config.BindFlag(c.Flags(), "memory", "memory.bytes_max")
 	var others []string
 	for _, d := range config.Describe() {
-		if d.Key != "server.listen" && d.Key != "drain.deadline" {
+		if d.Key != "server.listen" && d.Key != "drain.deadline" && d.Key != "memory.bytes_max" {
 			others = append(others, d.Key)
 		}
 	}
@@ -101,6 +102,7 @@ func serve(ctx context.Context, s *screen, dir string, from *settings) (err erro
 	}
 	options := recorder.FromSettings(first)
 	options.Log = slog.New(slog.NewTextHandler(s.err, nil))
+	options.LimitMemory()
 	rec, err := recorder.Open(dir, options)
 	if err != nil {
 		for _, l := range listeners {

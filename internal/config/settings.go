@@ -14,6 +14,8 @@ type Settings struct {
 	Store     Store
 	Retain    Retain
 	Query     Query
+	Pressure  Pressure
+	Memory    Memory
 	Server    Server
 	Drain     Drain
 }
@@ -100,6 +102,24 @@ type Retain struct {
 type Query struct {
 	Deadline       time.Duration
 	MemoryBytesMax Bytes
+}
+
+// Pressure is what is done when the flow does not keep up.
+type Pressure struct {
+	Loss             string // LossNever, LossSample or LossShed
+	DiskRoomBytesMin Bytes
+}
+
+// What may be lost under pressure.
+const (
+	LossNever  = "never"
+	LossSample = "sample"
+	LossShed   = "shed"
+)
+
+// Memory is what the process may use; 0 is no bound.
+type Memory struct {
+	BytesMax Bytes
 }
 
 // Server is where events and questions are taken.

@@ -69,6 +69,13 @@ var table = []entry{
 	size("query.memory_bytes_max", func(s *Settings) *Bytes { return &s.Query.MemoryBytesMax }, 256*MiB, 1*MiB, 1*TiB, live,
 		"What one query may hold of groups, quantiles and sets."),
 
+	choice("pressure.loss", func(s *Settings) *string { return &s.Pressure.Loss }, []string{LossNever, LossSample, LossShed}, fixed,
+		"What may be lost of live sources when the flow does not keep up: nothing, they wait; whole correlations behind the correlator; or events too, at the ring, by their value. What is lost is counted and leaves gaps. Files always wait."),
+	optional(size("pressure.disk_room_bytes_min", func(s *Settings) *Bytes { return &s.Pressure.DiskRoomBytesMin }, 64*MiB, 1*MiB, 1024*TiB, fixed,
+		"With less room on the disk the pressure is critical, with less than twice as much high, with less than four times as much elevated.")),
+	optional(size("memory.bytes_max", func(s *Settings) *Bytes { return &s.Memory.BytesMax }, 0, 64*MiB, 1024*TiB, fixed,
+		"Anonymous and shared resident memory of the process. The bounds of the ring, the correlator, the store and of queries are brought down to their shares of it.")),
+
 	list("server.listen", func(s *Settings) *[]string { return &s.Server.Listen }, []string{"127.0.0.1:7071"}, 16, fixed, checkAddress,
 		"Where the server listens: host:port on loopback, or unix:path."),
 

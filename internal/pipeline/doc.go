@@ -28,9 +28,12 @@
 // The [Ledger] is one for the whole flow: accepted = stored + shed + rejected + in flight, for each source. A [Pipeline]
 // starts the parts of a flow downstream first and drains them upstream first.
 //
-// Not here yet: the pressure of the whole flow and the shedding that answers it. They belong in this package, as one
-// place that reads each part's [Status] and decides; the ring's policies and the batch size are all there is so far.
+// The pressure on the whole flow is measured, decided on and told in one place, [Pressure]: four levels with hysteresis
+// (pressure.go), and actions that are taken in order and taken back in the opposite one (pressure_actions.go). Two of them lose
+// something, where that is allowed, and count it: a [Sampler] keeps a share of whole correlations behind the correlator
+// (shed_sample.go), a [Shedder] takes out of a batch what is worth least (shed.go). What is gone stands in gap events, which say
+// why.
 //
-// In the plan's words this is the PipelineManager ([Pipeline]) and the AsyncWriterPool ([Pool]), and the test points T2
-// and T3.
+// In the plan's words this is the PipelineManager ([Pipeline]), the AsyncWriterPool ([Pool]) and the BackpressureManager
+// ([Pressure]), and the test points T2 and T3.
 package pipeline

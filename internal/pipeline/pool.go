@@ -49,6 +49,8 @@ type Pool[In any] struct {
 	paused atomic.Int64 // when the supervisor paused, ns since the pool was made; 0: it has not
 
 	batchEvents atomic.Int64
+	fullBatches atomic.Bool  // larger batches, whatever the rate: see Hasten
+	allWorkers  atomic.Bool  // as many workers as there may be
 	busy        atomic.Int64 // ns in Process, finished calls
 
 	takenBatches, takenEvents             atomic.Uint64
@@ -192,6 +194,13 @@ func (p *Pool[In]) Settings() Settings { return *p.settings.Load() }
 // BatchEvents gives how many events a source should put in a batch now.
 func (p *Pool[In]) BatchEvents() int { return int(p.batchEvents.Load()) }
 
+// Hasten has sources fill their batches, and all workers that may be at work, whatever the measured load: or no longer. It is for
+// who sees more of the flow than the pool does.
+func (p *Pool[In]) Hasten(fullBatches, allWorkers bool) {
+	p.fullBatches.Store(fullBatches)
+	p.allWorkers.Store(allWorkers)
+}
+
 // scale looks at the load and moves the number of workers and the size of batches after it.
 func (p *Pool[In]) scale() {
 	defer close(p.scaling)
@@ -248,10 +257,16 @@ func (p *Pool[In]) look(s *scaler, l load) {
 	now := p.target
 	p.batchEvents.Store(int64(nextBatchEvents(p.BatchEvents(), set.BatchEventsMin, set.BatchEventsMax,
 		p.meter.perSecond(meterArrivedEvents), l.backlog >= max(1, now))))
+	if p.fullBatches.Load() {
+		p.batchEvents.Store(int64(set.BatchEventsMax))
+	}
 	if p.ended.Load() {
 		return // the workers leave by themselves
 	}
 	want := s.decide(now, set.WorkersMin, set.WorkersMax, l)
+	if p.allWorkers.Load() {
+		want = set.WorkersMax
+	}
 	for p.target > want {
 		p.target--
 		p.retire <- struct{}{} // has room for every worker

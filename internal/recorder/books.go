@@ -118,19 +118,20 @@ func settle(info *store.SourceInfo, a pipeline.Account) {
 
 // Status is what a recorder is doing, all of it measured.
 type Status struct {
-	Books      pipeline.Books   `json:"ledger"`
-	Intake     pipeline.Status  `json:"intake"`
-	Write      pipeline.Status  `json:"write"`
-	Correlator correlate.Stats  `json:"correlator"`
-	Restarts   uint64           `json:"correlator_restarts"`
-	Gaps       uint64           `json:"gaps"`
-	Stripped   uint64           `json:"stripped"` // events of which not everything could be written
-	Store      store.Stats      `json:"store"`
-	Durable    event.ID         `json:"durable"` // one more than the largest durable id
-	Correlated pipeline.Summary `json:"correlated_latency"`
-	Committed  pipeline.Summary `json:"durable_latency"`
-	Blocked    string           `json:"blocked,omitempty"` // why the store takes nothing for now
-	Failed     string           `json:"failed,omitempty"`  // why nothing is taken any more
+	Books      pipeline.Books          `json:"ledger"`
+	Intake     pipeline.Status         `json:"intake"`
+	Write      pipeline.Status         `json:"write"`
+	Correlator correlate.Stats         `json:"correlator"`
+	Restarts   uint64                  `json:"correlator_restarts"`
+	Gaps       uint64                  `json:"gaps"`
+	Stripped   uint64                  `json:"stripped"` // events of which not everything could be written
+	Store      store.Stats             `json:"store"`
+	Durable    event.ID                `json:"durable"` // one more than the largest durable id
+	Correlated pipeline.Summary        `json:"correlated_latency"`
+	Committed  pipeline.Summary        `json:"durable_latency"`
+	Pressure   pipeline.PressureStatus `json:"pressure"`
+	Blocked    string                  `json:"blocked,omitempty"` // why the store takes nothing for now
+	Failed     string                  `json:"failed,omitempty"`  // why nothing is taken any more
 }
 
 // Status gives the figures of this moment.
@@ -138,6 +139,7 @@ func (r *Recorder) Status() Status {
 	s := Status{
 		Books: r.ledger.Books(), Intake: r.intake.Status(), Write: r.writing.Status(), Restarts: r.crashes.Load(),
 		Gaps: r.gaps.Load(), Stripped: r.stripped.Load(), Store: r.store.Stats(), Durable: r.store.Durable(),
+		Pressure:   r.pressure.Status(),
 		Correlated: r.latency.correlated.Summary(), Committed: r.latency.durable.Summary(),
 	}
 	if c := r.correlator.Load(); c != nil {

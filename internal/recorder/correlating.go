@@ -10,6 +10,7 @@ import (
 
 	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/correlate"
+	"github.com/pastcone/pastcone/internal/pipeline"
 	"github.com/pastcone/pastcone/internal/store"
 	"github.com/pastcone/pastcone/internal/wire"
 )
@@ -34,6 +35,7 @@ type sequencer struct {
 	inside  map[wire.SourceID]int                    // events that the correlator holds
 	open    map[wire.SourceID]*begun                 // sources that have begun and not ended
 	replay  *replay                                  // while a source goes through a second time
+	sampler *pipeline.Sampler                        // between the correlator and the store
 }
 
 // begin notes that a source begins. Whoever owns the correlator is told by tellAll, or by the begun itself.
@@ -105,6 +107,7 @@ func (s *sequencer) run() {
 			s.guard(nil, func() {
 				s.c.Tick(now.UnixNano())
 				s.c.Flush()
+				s.sampler.Tick(now)
 			})
 		}
 	}
@@ -121,6 +124,7 @@ func (s *sequencer) finishAll() {
 		s.c.End(src)
 	}
 	s.c.Flush()
+	s.sampler.Flush()
 	s.endReplay()
 }
 
@@ -129,7 +133,8 @@ func (s *sequencer) work(j job) {
 		s.guard(nil, func() { j.do(s.c) })
 		return
 	}
-	n, src, arrived := j.batch.Len(), j.batch.Source, j.batch.Arrived
+	n, src, arrived := s.r.events(j.batch), j.batch.Source, j.batch.Arrived
+	s.r.leaves(j.batch)
 	s.inside[src] += n
 	s.guard(j.batch, func() { s.add(s.c, j.batch) })
 	s.r.correlated.Add(uint64(n)) // #nosec G115 -- a length
@@ -168,6 +173,7 @@ const restartWait = 10 * time.Second
 
 // start makes a correlator that goes on where the recording ends.
 func (s *sequencer) start() {
+	s.sampler.Flush() // the next id is behind what waits there
 	s.c = correlate.New(s.options(s.r.store.NextID()), s)
 	s.r.correlator.Store(s.c)
 	s.tellAll()
@@ -185,8 +191,8 @@ func (s *sequencer) start() {
 	})
 }
 
-// Emit publishes a block and passes it on to be written. It blocks while the store has no room: that is the
-// back-pressure of a slow or full disk.
+// Emit takes a block from the correlator, and passes it on: through the sampler, where it waits only while something is
+// sampled out.
 func (s *sequencer) Emit(b *wire.Block) {
 	if p := s.replay; p != nil {
 		known := p.translate(b, s.r.store.NextID())
@@ -196,16 +202,33 @@ func (s *sequencer) Emit(b *wire.Block) {
 			return
 		}
 	}
+	account := accountOf(b)
+	account.settle(func(src wire.SourceID, n int) { s.inside[src] -= n })
+	if s.replay != nil {
+		s.out(b) // a finite source: nothing of it is sampled out
+		return
+	}
+	s.sampler.Add(time.Now(), b)
+}
+
+// accountOf counts whose events a block holds.
+func accountOf(b *wire.Block) blockAccount {
 	account := blockAccount{end: b.Base + event.ID(len(b.Rows)), arrived: b.Arrived} // #nosec G115 -- a count
 	for i := range b.Rows {
 		row := &b.Rows[i]
 		if row.Kind == event.KindGap {
 			account.gaps++
-			continue // made by the correlator, never accepted
+			continue // made by the correlator, or what is left of an event that was shed and is booked
 		}
 		account.add(row.Source)
 	}
-	account.settle(func(src wire.SourceID, n int) { s.inside[src] -= n })
+	return account
+}
+
+// out publishes a block and passes it on to be written. It blocks while the store has no room: that is the
+// back-pressure of a slow or full disk.
+func (s *sequencer) out(b *wire.Block) {
+	account := accountOf(b)
 	for wait := fullDiskWaitLeast; ; wait = min(2*wait, fullDiskWaitMost) {
 		err := s.publish(s.ctx, b)
 		if err == nil {
@@ -223,6 +246,7 @@ func (s *sequencer) Emit(b *wire.Block) {
 		}
 	}
 	s.r.setBlocked(nil)
+	account.published = time.Now()
 	s.r.awaitDurable(account)
 	if err := s.r.blocks.Push(s.ctx, b); err != nil {
 		s.r.fail(fmt.Errorf("handing events %d to %d to the writers: %w", b.Base, account.end-1, err))
@@ -237,6 +261,9 @@ const (
 
 // Reject counts an event that the correlator could not place, and keeps it in the rejects file.
 func (s *sequencer) Reject(src wire.SourceID, stream wire.Name, b *wire.Batch, rec *wire.Record, why correlate.Reason) {
+	if rec.Kind == event.KindGap {
+		return // of shedding: what it stands for is booked
+	}
 	s.inside[src]--
 	if p := s.replay; p != nil {
 		if _, is := p.passed[place{stream, rec.Seq, false}]; is { // the import before had its place
@@ -254,6 +281,8 @@ type blockAccount struct {
 	arrived int64
 	gaps    int
 	sources []sourceCount
+
+	published time.Time
 }
 
 type sourceCount struct {
@@ -303,6 +332,9 @@ func (r *Recorder) durable(end event.ID) {
 		if a.arrived > 0 {
 			r.latency.durable.Record(time.Duration(now - a.arrived))
 		}
+	}
+	if n > 0 {
+		r.sense.durable(settled[n-1].published)
 	}
 	if n > 0 { // behind the moves in the ledger, which waitSettled looks at
 		r.mu.Lock()

@@ -50,9 +50,13 @@ func (in *Input) Push(ctx context.Context, b *wire.Batch) error {
 		}
 		return nil
 	}
+	if err := in.mayPush(ctx, b); err != nil {
+		return fmt.Errorf("source %q: %w", in.info.Name, err)
+	}
 	in.mu.Lock()
 	if in.closed {
 		in.mu.Unlock()
+		in.r.budget.give(b)
 		return ErrClosed
 	}
 	in.underway++
@@ -62,10 +66,15 @@ func (in *Input) Push(ctx context.Context, b *wire.Batch) error {
 	if b.Arrived == 0 {
 		b.Arrived = time.Now().UnixNano()
 	}
-	n := b.Len()
+	n := in.r.events(b)
 	in.r.ledger.Accept(in.info.ID, n)
+	n -= in.shed(b)
+	records := uint64(b.Len()) // #nosec G115 -- a length
+	in.r.entered.Add(records)
 	if err := in.r.ring.Push(ctx, b); err != nil {
 		in.r.ledger.Withdraw(in.info.ID, n) // it was never ours: the caller still has it
+		in.r.entered.Add(-records)
+		in.r.budget.give(b)
 		in.arrived()
 		return fmt.Errorf("source %q: %w", in.info.Name, err)
 	}

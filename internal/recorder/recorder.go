@@ -58,8 +58,16 @@ type Options struct {
 	LettersBytesMax    int64             // the dead-letter file; 64 MiB
 	QueryBytesMax      int64             // memory of an answer; 0: query's default
 	QueryTimeout       time.Duration     // of an answer over the protocol; a minute
+	Loss               Loss              // what may be lost under pressure; nothing
+	MemoryBytesMax     int64             // anonymous and shared resident memory of the process; 0: no limit
+	BatchesBytesMax    int64             // of accepted batches before the correlator; 0: the ring is the limit
+	WindowBytesMax     int64             // of the blocks that sampling looks ahead at; 16 MiB
+	Pressure           pipeline.Thresholds
 	Store              store.Options
 	Log                *slog.Logger
+
+	queryBytesMost int64                                 // of the memory limit; 0: none
+	readings       func(now time.Time) pipeline.Readings // in tests another than what is measured
 }
 
 func (o *Options) complete() {
@@ -91,6 +99,9 @@ func (o *Options) complete() {
 	}
 	if o.QueryTimeout == 0 {
 		o.QueryTimeout = time.Minute
+	}
+	if o.WindowBytesMax == 0 {
+		o.WindowBytesMax = windowBytesMost
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -130,6 +141,15 @@ type Recorder struct {
 	writing *pipeline.Pool[*wire.Block]
 	write   func(*wire.Block) error // the store's, but in tests
 	stop    context.CancelFunc      // gives up what has not been drained
+
+	pressure *pipeline.Pressure
+	watched  chan struct{} // closed when nobody looks at the pressure any more
+	sense    *senses       // what the pressure is read from
+	budget   budget        // of the batches before the correlator
+	marked   atomic.Bool   // some batch has had gaps put into it by shedding
+	shedders sync.Pool     // of *pipeline.Shedder
+	entered  atomic.Uint64 // records that the ring has got
+	reached  atomic.Uint64 // records of them that have left for the correlator, or for good
 
 	queryBytesMax, queryTimeout atomic.Int64
 
@@ -196,7 +216,13 @@ func Open(dir string, o Options) (r *Recorder, err error) {
 	}
 	if err != nil {
 		stop()
+		return r, err
 	}
+	r.watched = make(chan struct{})
+	go func() {
+		defer close(r.watched)
+		r.pressure.Run(ctx)
+	}()
 	return r, err
 }
 
@@ -220,6 +246,11 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 		r: r, ctx: ctx, jobs: make(chan job, sequencerQueueBatches), finish: make(chan struct{}), done: make(chan struct{}),
 		add: (*correlate.Correlator).Add, publish: r.store.Publish, inside: map[wire.SourceID]int{}, open: map[wire.SourceID]*begun{},
 	}
+	r.watch()
+	r.seq.sampler = pipeline.NewSampler(pipeline.SamplerOptions{
+		Kept: r.pressure.Kept, Name: r.store.Table().NameOf, Shed: r.ledger.Shed, Out: r.seq.out, WindowBytesMax: r.o.WindowBytesMax,
+		Exempt: func(src wire.SourceID) bool { in := r.input(src); return in != nil && in.finite },
+	})
 	r.seq.start()
 	r.ring = ring.New(r.o.RingBatches, r.o.Policy, r.dropped, ring.Weigh(func(b *wire.Batch) int { return b.Len() }))
 	r.intake, err = pipeline.NewPool(pipeline.Options[*wire.Batch]{
@@ -236,7 +267,7 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 				return ctx.Err()
 			}
 		},
-		Owners: func(b *wire.Batch, yield func(wire.SourceID, int)) { yield(b.Source, b.Len()) },
+		Owners: func(b *wire.Batch, yield func(wire.SourceID, int)) { yield(b.Source, r.events(b)) },
 		Letter: r.letters, Encode: r.batchLines,
 		GaveUp: func(b *wire.Batch, err error) {
 			level := slog.LevelError
@@ -253,12 +284,13 @@ func (r *Recorder) build(ctx context.Context) (err error) {
 
 // dropped settles a batch that the full ring dropped.
 func (r *Recorder) dropped(b *wire.Batch) {
-	r.ledger.Shed(b.Source, b.Len(), ReasonRingFull)
+	r.ledger.Shed(b.Source, r.events(b), ReasonRingFull)
 	r.release(b)
 }
 
 // release lets go of a batch that will not reach the correlator.
 func (r *Recorder) release(b *wire.Batch) {
+	r.leaves(b)
 	if b.Done != nil {
 		b.Done(0)
 	}
@@ -499,6 +531,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 	r.blocks.Close()
 	wrong = append(wrong, r.writing.Drain(ctx))
 	r.stop()
+	<-r.watched
 	wrong = append(wrong, r.store.Close(), r.rejects.Close(), r.letters.Close())
 	return errors.Join(wrong...)
 }

@@ -271,6 +271,7 @@ func (r *Recorder) GoOn(ctx context.Context, info store.SourceInfo) (*Input, err
 	}
 	err := r.sequence(ctx, func(c *correlate.Correlator) {
 		c.Flush()
+		r.seq.sampler.Flush()
 		in.replay = newReplay(info.ID, r.store.Snapshot(), r.store.NextID())
 		r.seq.begin(info, true)
 		r.seq.replayAll(in.replay)

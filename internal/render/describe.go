@@ -26,6 +26,9 @@ func what(e *event.Event) string {
 		if n := lost(e); n > 0 {
 			subject = plural(n, "event is", "events are") + " missing here"
 		}
+		if why := shedWhy(e); why != "" {
+			subject += ": " + why
+		}
 	case event.KindMetric:
 		subject = dataText(e.Data, "")
 	case event.KindCall, event.KindReturn, event.KindStart, event.KindExit, event.KindWake, event.KindError, event.KindLog, event.KindInvalid:
@@ -62,6 +65,21 @@ func lost(e *event.Event) uint64 {
 		return 0
 	}
 	return d.Lost
+}
+
+// shedWhy gives why the events of a gap were dropped on purpose, "" if they were not.
+func shedWhy(e *event.Event) string {
+	var d struct {
+		Shed string `json:"shed"`
+		Kind string `json:"kind"`
+	}
+	if json.Unmarshal(e.Data, &d) != nil || d.Shed == "" {
+		return ""
+	}
+	if d.Kind != "" {
+		return clean(d.Kind + " " + d.Shed)
+	}
+	return clean(d.Shed)
 }
 
 // dataText gives data in short: name=value, without what is shown elsewhere.
