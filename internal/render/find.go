@@ -19,8 +19,9 @@ type Find struct {
 	page    *page
 	query   *query.Query
 	heads   []string
-	numeric []bool // columns that are aligned to the right
-	left    []bool // columns that are cut at their beginning
+	numeric []bool              // columns that are aligned to the right
+	left    []bool              // columns that are cut at their beginning
+	short   []map[string]string // columns of functions without the path of their packages: what stands for which function
 	held    [][]piece
 	widths  []int
 	opened  bool
@@ -116,7 +117,7 @@ func (f *Find) event(h *query.Hit) []piece {
 	if p := place(e); p != "" {
 		about += "  " + p
 	}
-	if d := dataText(e.Data, row.Text()); d != "" && e.Kind != event.KindMetric && e.Kind != event.KindGap { // what these are about is their data
+	if d := dataText(e, row.Text()); d != "" && e.Kind != event.KindMetric && e.Kind != event.KindGap && !strings.Contains(about, d) { // what these are about is their data
 		about += "  " + d
 	}
 	clock := f.page.style.clock(e.Time)
@@ -135,11 +136,8 @@ func (f *Find) open() {
 		heads[i] = piece{h, dim}
 		f.widths[i] = columns(h)
 	}
-	for _, cells := range f.held {
-		for i, c := range cells {
-			f.widths[i] = max(f.widths[i], columns(c.text))
-		}
-	}
+	f.measure()
+	f.shorten()
 	// Numbers are never cut: what room they leave is for the widest of the others.
 	total := 0
 	for i := range f.widths {
@@ -167,10 +165,53 @@ func (f *Find) open() {
 	f.held = nil
 }
 
+// measure finds how wide the columns of what is held are.
+func (f *Find) measure() {
+	for _, cells := range f.held {
+		for i := range cells {
+			f.widths[i] = max(f.widths[i], columns(f.cell(cells, i)))
+		}
+	}
+}
+
+// shorten leaves the paths of packages out where functions would not fit: of those that differ in the path alone, the first only.
+func (f *Find) shorten() {
+	total := 0
+	for _, n := range f.widths {
+		total += n + 2
+	}
+	f.short = make([]map[string]string, len(f.heads))
+	for i, head := range f.heads {
+		if head == "func" && (total > f.page.style.width() || i < len(f.heads)-1 && f.widths[i] > cellMax) {
+			f.short[i] = map[string]string{}
+			f.widths[i] = columns(head)
+		}
+	}
+	f.measure()
+}
+
+// shortsMax bounds how many functions a table remembers.
+const shortsMax = 10_000
+
+// cell gives the text of a cell.
+func (f *Find) cell(cells []piece, i int) string {
+	text := cells[i].text
+	if f.short == nil || f.short[i] == nil {
+		return text
+	}
+	short := shortFunc(text)
+	if whole, known := f.short[i][short]; !known && len(f.short[i]) < shortsMax {
+		f.short[i][short] = text
+	} else if whole != text {
+		return text
+	}
+	return short
+}
+
 func (f *Find) write(cells []piece) {
 	var line []piece
 	for i, c := range cells {
-		text := c.text
+		text := f.cell(cells, i)
 		if f.numeric[i] {
 			text = strings.Repeat(" ", max(0, f.widths[i]-columns(text))) + text
 		} else if i < len(cells)-1 || f.left[i] {
