@@ -61,7 +61,8 @@ type Batch struct {
 
 	// Done, if set, is called exactly once, when every event of the batch has been emitted in a block
 	// or rejected, with the largest id among them (0 if none was emitted). What is durable up to that
-	// id is the batch. It is called by the correlator's goroutine and must not block.
+	// id is the batch. It is called by the correlator's goroutine and must not block. Behind it, unless last
+	// is 0, nobody looks at the batch any more: whoever made it may fill it again.
 	Done func(last event.ID)
 }
 
@@ -147,6 +148,15 @@ func AppendExtension(dst []byte, e *Extension) []byte {
 	}
 	return dst
 }
+
+// AppendMessage encodes an Extension that has a message and nothing else.
+func AppendMessage(dst, message []byte) []byte { return appendTagged(dst, extMessage, message) }
+
+// AppendRef encodes an Extension that has a ref and nothing else.
+func AppendRef(dst, ref []byte) []byte { return appendTagged(dst, extRef, ref) }
+
+// AppendCause encodes an Extension that has one cause and nothing else.
+func AppendCause(dst, cause []byte) []byte { return appendTagged(dst, extCause, cause) }
 
 func appendTagged(dst []byte, tag byte, p []byte) []byte {
 	dst = append(dst, tag)
