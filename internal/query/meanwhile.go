@@ -13,7 +13,7 @@ import (
 // Who gave up waiting knows whose clock ran out, not who was late. That is told by what the other streams were doing for the
 // same work at that moment:
 //
-//  1. The moment is when the last wait of the error's stream, in the call that it came up in, was over; else the event's time.
+//  1. The moment is when the last long wait of the error's stream, in the call that it came up in, was over; else the event's time.
 //  2. The rows of the correlation, as far as they lie near the event, are read in the order of ids, a few columns of each. For
 //     each stream that keeps a stack of the calls open at the moment, the first row behind it, and its waits until then.
 //  3. Messages sent up to the moment from calls that are still open at it, and not received up to it, lie around: for the latest
@@ -200,10 +200,11 @@ func (m *work) read() error {
 	return nil
 }
 
-// moment finds when the wait was over that the event came of: the last one in its stream, since a call began or returned, that took
-// longer than what was done since.
+// moment finds when the wait was over that the event came of: the last one in its stream, within what it happened on behalf of, that
+// took longer than what was done since. A callee may have waited, and its error come up to here.
 func (m *work) moment() {
 	var end *glance // of the wait that is being measured
+	over := false
 	for i := len(m.rows) - 1; i >= 0; i-- {
 		g := &m.rows[i]
 		if g.stream != m.ofKey || g.id > m.of.Event.ID {
@@ -213,12 +214,13 @@ func (m *work) moment() {
 			m.at, m.ended = end.time, end.id
 			return
 		}
-		if g.id < m.of.Event.ID && (g.kind == event.KindReturn || g.kind == event.KindCall) {
+		if over {
 			return
 		}
 		if end = nil; g.wait() {
 			end = g
 		}
+		over = g.id == m.of.Event.Parent
 	}
 }
 

@@ -83,6 +83,15 @@ func TestWhySaysThatNobodyHadTakenTheMessage(t *testing.T) {
 	}
 }
 
+func TestWhyOfASlowRequestSaysWhatItWaitedFor(t *testing.T) {
+	r := late(t)
+	c := why(t, r, theOne(t, r, `{ kind = return && stream = "g20" && func =~ "Checkout" }`), query.WhyOptions{})
+	waits := c.Steps[len(c.Steps)-1].Waits
+	if len(c.Steps) != 2 || len(waits) != 1 || waits[0].Waited != 59901*time.Microsecond || waits[0].Row.Event.Key != "reply-20" || waits[0].For.Row.Event.Stream != "g2" {
+		t.Errorf("between its call and its return it waited for the reply: %s", outline(c))
+	}
+}
+
 func TestWhyNamesThePlaceWhereAnErrorCameUp(t *testing.T) {
 	r := late(t)
 	first := theOne(t, r, `{ kind = error && func =~ "handle" }`)

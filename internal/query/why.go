@@ -248,7 +248,7 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 		var err error
 		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err == nil {
-			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColCorrelation|wire.ColFurther, &c)
+			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColKind|wire.ColCorrelation|wire.ColParent|wire.ColFurther, &c)
 		}
 		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
 			continue
@@ -267,7 +267,8 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 			if c.Correlation[i] != w.c.Event().Event.Correlation { // on behalf of other work
 				continue
 			}
-			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
+			reply := c.ParentKind[i] == event.EdgeMessage && c.Kind[i] == event.KindReceive
+			if len(c.FurtherOf(i)) == 0 && !reply && len(w.r.LateCauses(id)) == 0 {
 				continue
 			}
 			for _, s := range who.stretches {
@@ -310,6 +311,13 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 			return err
 		}
 		edges, late := further(row)
+		if parent, parentLate := parentEdge(row); parent.Kind == event.EdgeMessage && row.Event.Kind == event.KindReceive && row != s.Row {
+			// The chain goes on from the call, as that of a return does: what the call had waited for was the message.
+			edges, late = append([]event.Edge{parent}, edges...), late+1
+			if parentLate {
+				late = 0
+			}
+		}
 		for n, edge := range edges {
 			if n == w.o.WaitsMax {
 				s.WaitsMore += len(edges) - n

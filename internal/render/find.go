@@ -24,13 +24,14 @@ type Find struct {
 	short   []map[string]string // columns of functions without the path of their packages: what stands for which function
 	held    [][]piece
 	widths  []int
+	clock   []bool // columns of times without their day
 	opened  bool
 	lastID  string
 }
 
 // NewFind begins a table for the answers of q.
 func NewFind(w io.Writer, q *query.Query, s Style) *Find {
-	f := &Find{page: newPage(w, s), query: q}
+	f := &Find{page: &page{w: w, style: s}, query: q}
 	switch {
 	case q.Aggregate():
 		f.heads = append(q.By(), q.Columns()...)
@@ -174,14 +175,18 @@ func (f *Find) measure() {
 	}
 }
 
-// shorten leaves the paths of packages out where functions would not fit: of those that differ in the path alone, the first only.
+// shorten leaves out, where a table would not fit, the day of times, and the paths of packages of functions: of those that differ in the
+// path alone, the first only.
 func (f *Find) shorten() {
 	total := 0
 	for _, n := range f.widths {
 		total += n + 2
 	}
-	f.short = make([]map[string]string, len(f.heads))
+	f.short, f.clock = make([]map[string]string, len(f.heads)), make([]bool, len(f.heads))
 	for i, head := range f.heads {
+		if head == "time" && total > f.page.style.width() {
+			f.clock[i], f.widths[i] = true, columns(head)
+		}
 		if head == "func" && (total > f.page.style.width() || i < len(f.heads)-1 && f.widths[i] > cellMax) {
 			f.short[i] = map[string]string{}
 			f.widths[i] = columns(head)
@@ -190,13 +195,22 @@ func (f *Find) shorten() {
 	f.measure()
 }
 
+// clockDay is as long as the day in front of a time.
+const clockDay = "2006-01-02 "
+
 // shortsMax bounds how many functions a table remembers.
 const shortsMax = 10_000
 
 // cell gives the text of a cell.
 func (f *Find) cell(cells []piece, i int) string {
 	text := cells[i].text
-	if f.short == nil || f.short[i] == nil {
+	if f.short == nil {
+		return text
+	}
+	if f.clock[i] && len(text) > len(clockDay) && text[len(clockDay)-1] == ' ' {
+		return text[len(clockDay):]
+	}
+	if f.short[i] == nil {
 		return text
 	}
 	short := shortFunc(text)

@@ -59,6 +59,31 @@ func TestMeanwhileSaysWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestWhatLayReadyWasNotWaitedFor(t *testing.T) {
+	by := &query.Row{Event: event.Event{ID: 1, Stream: "g2", Func: "f"}}
+	of := &query.Row{Event: event.Event{ID: 9, Stream: "g1", Kind: event.KindError, Key: "done", Time: 1000}}
+	wait := func(kind event.EdgeKind, before, waited time.Duration) query.Wait {
+		return query.Wait{Row: of, For: query.Cause{Edge: event.Edge{ID: 1, Kind: kind}, Row: by, Before: before}, Waited: waited}
+	}
+	for want, w := range map[string]query.Wait{
+		"⧗ found the end of done, closed by g2 f":          wait(event.EdgeClose, 600, 500),
+		"⧗ found a message on done, from g2 f":             wait(event.EdgeMessage, 600, 500),
+		"⧗ waited 500 ns for a message on done, from g2 f": wait(event.EdgeMessage, 500, 500),
+		"⧗ waited 500 ns for the lock done, held by g2 f":  wait(event.EdgeLock, 400, 500),
+		"⧗ for the end of done, closed by g2 f":            wait(event.EdgeClose, 600, 0),
+		"pastcone why 1   what it waited for, 500 ns":      wait(event.EdgeClose, 500, 500),
+		"next  pastcone show 9":                            wait(event.EdgeClose, 501, 500),
+	} {
+		var text bytes.Buffer
+		if err := Why(&text, &query.Chain{Steps: []query.Step{{Row: of, Waits: []query.Wait{w}}}}, Style{All: true}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(strings.Fields(text.String()), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+}
+
 func TestDataReadsAsInGo(t *testing.T) {
 	for _, c := range []struct {
 		kind       event.Kind

@@ -108,7 +108,13 @@ type page struct {
 	buf   []byte
 }
 
-func newPage(w io.Writer, s Style) *page { return &page{w: w, style: s} }
+// pageMax is the width beyond which an answer that is no table gets no wider: the eye would lose the line on its way to the margin.
+const pageMax = 140
+
+func newPage(w io.Writer, s Style) *page {
+	s.Width = min(s.width(), pageMax)
+	return &page{w: w, style: s}
+}
 
 // clean replaces what could steer a terminal or break a line.
 func clean(s string) string {

@@ -283,11 +283,21 @@ func (d *whyText) roomy(lead, right []piece, sentence func(where func(*query.Row
 }
 
 func (d *whyText) wait(w *query.Wait, where func(*query.Row) string) []piece {
+	if lay(w) {
+		found := d.cause(w.Row, &w.For, where)
+		found[0].text = "found" + strings.TrimPrefix(found[0].text, "for")
+		return found
+	}
 	var out []piece
 	if w.Waited > 0 {
 		out = append(out, piece{"waited " + took(w.Waited), yellow}, piece{" ", plain})
 	}
 	return append(out, d.cause(w.Row, &w.For, where)...)
+}
+
+// lay says whether a message, or the end of a channel, lay ready for longer than the stream can have waited.
+func lay(w *query.Wait) bool {
+	return w.For.Row != nil && w.Waited > 0 && w.For.Before > w.Waited && (w.For.Edge.Kind == event.EdgeMessage || w.For.Edge.Kind == event.EdgeClose)
 }
 
 // cause says what an event had waited for.
@@ -356,7 +366,7 @@ func (d *whyText) longest() (longest *query.Wait) {
 	for i := range d.chain.Steps {
 		for j := range d.chain.Steps[i].Waits {
 			w := &d.chain.Steps[i].Waits[j]
-			if w.For.Row != nil && w.Waited > 0 && w.Waited >= whole/10 && (longest == nil || w.Waited > longest.Waited) {
+			if w.For.Row != nil && !lay(w) && w.Waited > 0 && w.Waited >= whole/10 && (longest == nil || w.Waited > longest.Waited) {
 				longest = w
 			}
 		}
