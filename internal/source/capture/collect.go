@@ -98,6 +98,7 @@ type Collector struct {
 	places *places
 	notice *noticing
 	noted  time.Time // when a pass was noted last
+	cursor uint64    // of the ring, when a flight recorder's chunks were sampled last
 
 	mu    sync.Mutex
 	stats CollectStats
@@ -222,10 +223,15 @@ func (c *Collector) turn(last bool) (drained int, err error) {
 		return 0, err
 	}
 	if c.ring.policy == Overwrite {
-		if last {
-			return c.flight(c.spool)
+		now := time.Now()
+		if !last {
+			c.sample()
+			return 0, c.budget.turn(now, nil)
 		}
-		return 0, nil
+		if err := c.budget.write(now, c.spool); err != nil {
+			return 0, err
+		}
+		return c.flight(c.spool)
 	}
 	watermark := c.clock.ticks()
 	if last || !c.overfull() {

@@ -211,9 +211,13 @@ func pastconeTake(pp *p) {
 	}
 }
 
-// pastconeTakeNow takes the chunk that has been free or (policy overwrite) full for longest: they are used in turn.
+// pastconeTakeNow takes the first chunk that is free: while the collector keeps up these are the same few, which stay in the
+// processors' caches. With policy overwrite it takes the chunk that has been free or full for longest: they are used in turn.
 func pastconeTakeNow(pp *p) bool {
-	next := uint32(atomic.Load64(pastcone64(pastconeOffCursor)) % uint64(pastconeChunks))
+	next := uint32(0)
+	if pastconePolicy == pastconePolicyOverwrite {
+		next = uint32(atomic.Load64(pastcone64(pastconeOffCursor)) % uint64(pastconeChunks))
+	}
 	for range pastconeChunks {
 		chunk := next
 		if next++; next == pastconeChunks {
