@@ -40,10 +40,12 @@ type Options struct {
 
 // Outcome is what came of a run.
 type Outcome struct {
-	Ended     Ended
-	Elapsed   time.Duration // from the program's start to its end
-	Collected capture.CollectStats
-	Read      capture.Stats // zero without a sink
+	Ended   Ended
+	Elapsed time.Duration // from the program's start to its end
+	// RecorderCPU is the processor time that this process took from the program's start to its end: to collect, and to read along.
+	RecorderCPU time.Duration
+	Collected   capture.CollectStats
+	Read        capture.Stats // zero without a sink
 }
 
 // Niceness is how far this process steps back for the program that it records: see nice(1).
@@ -91,7 +93,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	began := time.Now()
+	began, computed := time.Now(), processorTime()
 	program, err := start(c)
 	if err != nil {
 		close(ended)
@@ -110,12 +112,12 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	go func() {
 		defer close(read)
 		if o.Sink != nil {
-			out.Read, reading = o.follow(ctx, collected, &consumed)
+			out.Read, reading = o.follow(ctx, program.command.Process.Pid, collected, &consumed)
 		}
 	}()
 
 	<-program.done
-	out.Ended, out.Elapsed = program.ended, time.Since(began)
+	out.Ended, out.Elapsed, out.RecorderCPU = program.ended, time.Since(began), processorTime()-computed
 	close(ended)
 	<-collected
 	<-read
@@ -124,7 +126,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 }
 
 // follow reads the capture file as it grows, and hands its events over.
-func (o *Options) follow(ctx context.Context, collected <-chan struct{}, consumed *atomic.Int64) (capture.Stats, error) {
+func (o *Options) follow(ctx context.Context, process int, collected <-chan struct{}, consumed *atomic.Int64) (capture.Stats, error) {
 	// Whatever happens, the collector is never kept waiting for a reader that is gone.
 	defer consumed.Store(1 << 62)
 	f, err := os.Open(o.Capture)
@@ -132,7 +134,7 @@ func (o *Options) follow(ctx context.Context, collected <-chan struct{}, consume
 		return capture.Stats{}, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return capture.Read(ctx, &follower{ctx, f, collected}, o.Capture, capture.Options{Progress: func(s capture.Stats) {
+	return capture.Read(ctx, &follower{ctx: ctx, file: f, ended: collected, aside: newAside(process)}, o.Capture, capture.Options{Progress: func(s capture.Stats) {
 		consumed.Store(s.InputBytes)
 		if o.Progress != nil {
 			o.Progress(s)
