@@ -82,7 +82,7 @@ func (c *Chain) gaveUp() bool {
 	case event.KindReceive:
 		steps := c.Steps
 		for _, w := range steps[len(steps)-1].Waits {
-			if w.Row == c.Event() && w.For.Row != nil && (w.For.Edge.Kind == event.EdgeClose || isTimer(&w.For.Row.Event)) {
+			if w.Row == c.Event() && w.For.Row != nil && (w.For.Edge.Kind == event.EdgeClose || w.For.Row.Timer()) {
 				return true
 			}
 		}
@@ -90,9 +90,9 @@ func (c *Chain) gaveUp() bool {
 	return false
 }
 
-// isTimer says whether an event is a timer's: those of a recorded Go program have streams of their own.
-func isTimer(e *event.Event) bool {
-	n, ok := strings.CutPrefix(e.Stream, "timer")
+// Timer says whether an event is a timer's: those of a recorded Go program have streams of their own.
+func (r *Row) Timer() bool {
+	n, ok := strings.CutPrefix(r.Event.Stream, "timer")
 	return ok && n != "" && strings.Trim(n, "0123456789") == ""
 }
 
@@ -299,7 +299,7 @@ func (m *work) timer(a *Meanwhile) error {
 				a.TimerIn = row
 				return nil
 			}
-		} else if isTimer(&row.Event) {
+		} else if row.Timer() {
 			fired = true
 		} else if fired {
 			a.Timer = row

@@ -62,10 +62,12 @@ func TestMeanwhileSaysWhatIsKnown(t *testing.T) {
 func TestWhatLayReadyWasNotWaitedFor(t *testing.T) {
 	by := &query.Row{Event: event.Event{ID: 1, Stream: "g2", Func: "f"}}
 	of := &query.Row{Event: event.Event{ID: 9, Stream: "g1", Kind: event.KindError, Key: "done", Time: 1000}}
+	timer := query.Wait{Row: of, For: query.Cause{Edge: event.Edge{ID: 1, Kind: event.EdgeMessage}, Row: &query.Row{Event: event.Event{ID: 1, Stream: "timer8"}}}, Waited: 700}
 	wait := func(kind event.EdgeKind, before, waited time.Duration) query.Wait {
 		return query.Wait{Row: of, For: query.Cause{Edge: event.Edge{ID: 1, Kind: kind}, Row: by, Before: before}, Waited: waited}
 	}
 	for want, w := range map[string]query.Wait{
+		"⧗ waited 700 ns for timer8 [1]":                   timer,
 		"⧗ found the end of done, closed by g2 f":          wait(event.EdgeClose, 600, 500),
 		"⧗ found a message on done, from g2 f":             wait(event.EdgeMessage, 600, 500),
 		"⧗ waited 500 ns for a message on done, from g2 f": wait(event.EdgeMessage, 500, 500),

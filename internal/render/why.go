@@ -302,6 +302,9 @@ func lay(w *query.Wait) bool {
 
 // cause says what an event had waited for.
 func (d *whyText) cause(of *query.Row, c *query.Cause, where func(*query.Row) string) (out []piece) {
+	if c.Row != nil && c.Row.Timer() && c.Edge.Kind == event.EdgeMessage {
+		return []piece{{"for " + d.style.streamOf(c.Row), plain}} // through which channel is of no use to anybody
+	}
 	key := clean(of.Event.Key)
 	var how string
 	switch c.Edge.Kind {
