@@ -22,6 +22,7 @@ const (
 	FlagTakesNot                     // the source says that it does not
 	FlagBackground                   // result: the correlation is no work
 	FlagInferred                     // the source itself has inferred what this message, close, lock or wake came from
+	FlagUnseen                       // what this receive or acquire came from left no record, and will not come
 )
 
 // SourceID numbers the sources of a recording, from 1. Streams, keys and references are those of one
@@ -263,6 +264,9 @@ func flagsOf(e *event.Event) (f Flags) {
 	if e.Inferred {
 		f |= FlagInferred
 	}
+	if e.Unseen {
+		f |= FlagUnseen
+	}
 	return f
 }
 
@@ -290,7 +294,7 @@ func (r *Record) fill(e *event.Event, t *Table, stream Name, data, ext []byte) e
 		Func: t.TextOf(place.Func), File: t.TextOf(place.File), Line: int(place.Line),
 		Key: t.NameOf(r.Key), Ordinal: r.Ordinal, Peer: t.NameOf(r.Peer), Child: t.NameOf(r.Child),
 		Root: r.Flags&FlagRoot != 0, Empty: r.Flags&FlagEmpty != 0, Closed: r.Flags&FlagClosed != 0,
-		Inferred: r.Flags&FlagInferred != 0, Background: r.Flags&FlagBackground != 0,
+		Inferred: r.Flags&FlagInferred != 0, Unseen: r.Flags&FlagUnseen != 0, Background: r.Flags&FlagBackground != 0,
 	}
 	if r.Flags&(FlagTakes|FlagTakesNot) != 0 {
 		takes := r.Flags&FlagTakes != 0

@@ -91,8 +91,8 @@ type Stats struct {
 type chunk struct {
 	events []trace.Event
 	ended  []trace.Task // of the ends of tasks among them, in order: what they are called the trace reader only tells its own goroutine
-	input  int64 // bytes read from the input when it was cut
-	err    error // why there is no further chunk; io.EOF at the end of a whole trace
+	input  int64        // bytes read from the input when it was cut
+	err    error        // why there is no further chunk; io.EOF at the end of a whole trace
 }
 
 // Read reads a Go execution trace to the end of in, and hands its events to the sink in batches. file is the
