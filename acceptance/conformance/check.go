@@ -43,7 +43,6 @@ type ledger struct {
 	wrong                                   uint64 // receives that met another value's send
 	faults                                  []string
 	faultsCount                             uint64
-	lastTime                                int64
 }
 
 type operation struct {
