@@ -8,13 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pastcone/pastcone/internal/instrument/patch"
-	"github.com/pastcone/pastcone/internal/launch"
-	"github.com/pastcone/pastcone/internal/source/capture"
 )
 
 // suite is a selection of one package's own tests.
@@ -26,14 +24,21 @@ type suite struct {
 // suites are the standard library's tests of what Pastcone patches. Skipped is what has nothing to do with it and takes long,
 // and runtime's TestSizeof, which holds the size of a goroutine's descriptor that every patch of this kind makes larger.
 var suites = []suite{
-	{pkg: "runtime", run: "Chan|Select|Timer|Ticker|Goexit|Goroutine|Panic|Recover|Defer|Deadlock|Stack|Signal|GOMAXPROCS|Sema|Cgo|Synctest|Finalizer|Cleanup|Caller|Netpoll|LockOSThread", skip: "TestStackWrapperStackPanic|TestChanSendSelectBarrier|TestSizeof|TestVDSO|TestStackGrowth$|TestGdb|TestLldb"},
+	{
+		pkg:  "runtime",
+		run:  "Chan|Select|Timer|Ticker|Goexit|Goroutine|Panic|Recover|Defer|Deadlock|Stack|Signal|GOMAXPROCS|Sema|Cgo|Synctest|Finalizer|Cleanup|Caller|Netpoll|LockOSThread",
+		skip: "TestStackWrapperStackPanic|TestChanSendSelectBarrier|TestSizeof|TestVDSO|TestStackGrowth$|TestGdb|TestLldb",
+	},
 	{pkg: "time", skip: "Zone|LoadLocation|Format|Parse"},
-	{pkg: "sync"}, {pkg: "sync/atomic"}, {pkg: "internal/sync"},
+	{pkg: "sync"}, {pkg: "internal/sync"},
 	{pkg: "context"}, {pkg: "testing/synctest"}, {pkg: "internal/synctest"},
 	{pkg: "os/signal"}, {pkg: "reflect", run: "Chan|Select|Func|Call|Method"},
-	{pkg: "errors"}, {pkg: "log/slog"}, {pkg: "runtime/debug"}, {pkg: "container/list"},
-	{pkg: "sync", race: true}, {pkg: "context", race: true},
+	{pkg: "errors"}, {pkg: "runtime/debug"},
+	{pkg: "sync", race: true}, {pkg: "context", race: true}, {pkg: "testing/synctest", race: true},
 }
+
+// addresses are in the names of some tests.
+var addresses = regexp.MustCompile(`0x[0-9a-f]+`)
 
 // outcomes are the results of tests by name.
 type outcomes map[string]string
@@ -44,7 +49,7 @@ func testOutcomes(out string) outcomes {
 	for line := range strings.Lines(out) {
 		var e struct{ Action, Package, Test string }
 		if json.Unmarshal([]byte(line), &e) == nil && e.Test != "" && slices.Contains([]string{"pass", "fail", "skip"}, e.Action) {
-			all[strings.TrimSpace(e.Package+" "+e.Test)] = e.Action
+			all[strings.TrimSpace(e.Package+" "+addresses.ReplaceAllString(e.Test, "0x"))] = e.Action
 		}
 	}
 	return all
@@ -188,20 +193,4 @@ func (b *bench) suiteRecorded(at, binary, functions string, args []string, befor
 		return h, 0, 0, fmt.Errorf("%w\n%s", err, tail(r.out+r.err))
 	}
 	return h, l.events, l.matched, l.err()
-}
-
-// recordBare records a program by itself into a capture file, without the pastcone command: for executables that it did not build. Its
-// exit status becomes ours.
-func recordBare(b *bench, program, functions, file string, args []string) error {
-	out, err := launch.Run(b.ctx, launch.Options{
-		Path: program, Args: args, Functions: functions, Entries: patch.FunctionsMax + 1, CallsPerSecondMax: -1,
-		Policy: capture.Block, Capture: file,
-	})
-	if err == nil && out.Ended.Code != 0 {
-		os.Exit(out.Ended.Code)
-	}
-	if err != nil {
-		err = fmt.Errorf("%w (the program: status %s)", err, strconv.Itoa(out.Ended.Code))
-	}
-	return err
 }

@@ -54,6 +54,7 @@ var parts = []part{
 	{"programs", "other people's programs and their tests have the same results", (*bench).programs},
 	{"stress", "each receive is matched with the send of its value", (*bench).stress},
 	{"kills", "SIGKILL, panic and exit at any moment: what was complete is in the recording", (*bench).killed},
+	{"targets", "other systems and processors", (*bench).targets},
 	{"collector", "a program survives the death of who records it", (*bench).orphaned},
 }
 
@@ -65,16 +66,19 @@ func main() {
 	flag.StringVar(&b.cache, "cache", "", "where pastcone keeps what it builds; empty: its default")
 	flag.Uint64Var(&b.receives, "receives", 10_500_000, "of the stress program, in all its variants together, at least")
 	flag.IntVar(&b.kills, "kills", 60, "how often the witness is killed")
-	record := flag.String("record", "", "record this program, which the pastcone command did not build, into -capture, and stop: what parts run themselves with")
-	into := flag.String("capture", "", "see -record")
-	functions := flag.String("functions", "", "see -record")
+	var alone bare
+	flag.StringVar(&alone.program, "record", "", "record this program, which the pastcone command did not build, into -capture, and stop: what parts run themselves with")
+	flag.StringVar(&alone.emulator, "emulator", "", "of -record: what runs it")
+	flag.StringVar(&alone.functions, "functions", "", "of -record: the table of its functions")
+	flag.IntVar(&alone.entries, "entries", 0, "of -record: ids are below it; 0: those of the standard library only")
+	flag.StringVar(&alone.file, "capture", "", "of -record: the file to make")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b.ctx = ctx
 	var err error
-	if *record != "" {
-		err = recordBare(b, *record, *functions, *into, flag.Args())
+	if alone.program != "" {
+		err = recordBare(ctx, alone, flag.Args())
 	} else {
 		err = b.all(*only, *command, *write)
 	}
