@@ -275,6 +275,10 @@ func (r *recording) summarise(ctx context.Context, tell *teller, rec *recorder.R
 	if c.Blocked > 10*time.Millisecond {
 		tell.Say(fmt.Sprintf("the program waited %s for the ring to be emptied", c.Blocked.Round(time.Millisecond)))
 	}
+	if cpu := time.Duration(o.Ended.CPU); cpu > 50*time.Millisecond && c.Recording > 0 {
+		tell.Say(fmt.Sprintf("recording took about %.0f %% of its processor time (%s of %s)", 100*min(1, float64(c.Recording)/float64(cpu)),
+			c.Recording.Round(time.Millisecond), cpu.Round(time.Millisecond)))
+	}
 	if c.Silenced > 0 {
 		tell.Say(fmt.Sprintf("%d functions were called so often that calls were only counted for a while: pastcone find '{ kind = metric }'", c.Silenced))
 	}

@@ -112,3 +112,30 @@ func TestFlight_AHotFunctionIsSilencedWhileNobodyReads(t *testing.T) {
 		t.Errorf("%+v", r.stats)
 	}
 }
+
+// What the program timed of its own recording becomes a time, by how far its clock went; what can not be is cut.
+func TestCollect_TellsWhatRecordingTook(t *testing.T) {
+	for name, c := range map[string]struct {
+		ticks       func(program *simulated) uint64
+		least, most time.Duration
+	}{
+		"nothing was timed":         {func(*simulated) uint64 { return 0 }, 0, 0},
+		"as long as the program is": {func(s *simulated) uint64 { return s.ticks() - s.ring.load64(capture.OffStartTicks) }, 40 * time.Millisecond, 20 * time.Second},
+		"more than there was":       {func(*simulated) uint64 { return 1 << 62 }, 40 * time.Millisecond, 2000 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, cancel := collecting(t, RingOptions{}, CollectOptions{}, 1)
+			r.program.ps[0].emit(capture.KindCall, 1, 1, 7, 0, 0)
+			time.Sleep(50 * time.Millisecond)
+			ticks := c.ticks(r.program)
+			if ticks < 1<<60 {
+				ticks /= capture.TimedEvery
+			}
+			r.program.ring.store64(capture.OffTimedTicks, ticks)
+			r.finish(t, cancel)
+			if got := r.stats.Recording; got < c.least || got > c.most {
+				t.Errorf("%v, want %v to %v", got, c.least, c.most)
+			}
+		})
+	}
+}
