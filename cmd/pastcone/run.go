@@ -54,7 +54,8 @@ func (r *recording) bind(c *cobra.Command) {
 	f := c.Flags()
 	f.StringSliceVar(&r.args, "args", nil, "record arguments and results of these functions: `PATTERN`s like 'orders.(*Queue).*'")
 	f.StringSliceVar(&r.state, "state", nil, "record each change of these fields: `PATTERN`s like 'orders.Order.status'")
-	f.StringSliceVar(&r.queue, "queue", nil, "these functions hand work on, as a channel does: `PUSH,POP`")
+	// Not a slice: the comma stands between the ends of one queue, not between queues.
+	f.StringArrayVar(&r.queue, "queue", nil, "these functions hand work on, as a channel does: `PUSH,POP`")
 	f.StringSliceVar(&r.include, "include", nil, "record these packages, too: `PATTERN`s like 'github.com/nats-io/...'")
 	f.StringSliceVar(&r.exclude, "exclude", nil, "do not record these packages: `PATTERN`s")
 	f.BoolVar(&r.all, "inlinable", false, "record also the functions that the compiler would put into their callers")
