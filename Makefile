@@ -22,6 +22,9 @@ mutation: ## break the rules of causality one by one: a test has to notice each
 bench: ## every figure that the engine was promised to reach, in one table: minutes
 	go run ./bench/engine
 
+bench-capture: ## what it costs a Go program to be recorded, in one table, with references in the same run: minutes
+	go run ./bench/capture
+
 plan-long: ## the plan's own rates for the plan's own times, 10,000/s for ten minutes and 20,000/s for 30 s; the report stays in bench/results
 	go run ./bench/engine -strict -only plan-rates -runs 1 -sustained $(PLAN_SUSTAINED) -burst $(PLAN_BURST) > bench/results/plan-long.part; \
 	status=$$?; test -s bench/results/plan-long.part && mv bench/results/plan-long.part bench/results/plan-long.md && cat bench/results/plan-long.md; \
