@@ -98,7 +98,11 @@ func (a *asking) remote(ctx context.Context) error {
 	if err := a.q.Check(); err != nil {
 		return err
 	}
-	asker, err := client.Ask(ctx, a.server)
+	show, err := showing()
+	if err != nil {
+		return err
+	}
+	asker, err := client.AskAs(ctx, a.server, show)
 	if err != nil {
 		return fmt.Errorf("the server at %s: %w", a.server, err)
 	}

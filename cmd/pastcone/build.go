@@ -117,7 +117,12 @@ func recordCarried(ctx context.Context, p *launch.Payload, args []string) (launc
 		return launch.Ended{}, err
 	}
 	o.Capture = filepath.Join(spool, p.Name+".capture")
-	sender, err := client.NewSender(ctx, to, client.SenderOptions{Source: p.Name, Format: "capture"})
+	show, err := showing()
+	if err != nil {
+		_ = os.Remove(spool)
+		return launch.Ended{}, err
+	}
+	sender, err := client.NewSender(ctx, to, client.SenderOptions{Source: p.Name, Format: "capture", Access: show})
 	if err != nil {
 		_ = os.Remove(spool)
 		return launch.Ended{}, fmt.Errorf("the server at %s: %w; %s=FILE records to a file", to, err, recordTo)

@@ -147,7 +147,7 @@ func newRoot(s *screen, out, errs *os.File) *cobra.Command {
 	root.AddCommand(
 		newRun(s), newTest(s), newBuild(s), newRecordBinary(s), newImport(s), newServe(s), newDemo(s),
 		newWhy(s), newFuture(s), newRelate(s), newFind(s), newShow(s),
-		newStats(s), newVerify(s), newExport(s),
+		newStats(s), newVerify(s), newExport(s), newToken(s),
 	)
 	return root
 }

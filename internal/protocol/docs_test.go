@@ -34,7 +34,7 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	lines := append(BeginBatch(nil, KindLines, 2), `{"stream":"g1","seq":1,"time":5,"kind":"log"}`+"\n"...)
 	return map[string][]byte{
-		"hello":      (&Hello{Version, "billing", "ndjson", "session-of-this-run", true}).Append(nil),
+		"hello":      (&Hello{Version, "billing", "ndjson", "session-of-this-run", true, ""}).Append(nil),
 		"batch":      EndFrame(batch, 0),
 		"lines":      EndFrame(lines, 0),
 		"end":        AppendFrame(nil, KindEnd, nil),
