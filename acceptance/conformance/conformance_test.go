@@ -67,6 +67,40 @@ func TestConformance_EachReceiveIsMatchedWithTheSendOfItsValue(t *testing.T) {
 	}
 }
 
+// The same in the recording that the engine makes: the edges lead from each receive to the send of its value.
+func TestConformance_EdgesLeadToTheSendOfTheSameValue(t *testing.T) {
+	b := onTheBench(t)
+	e, err := b.stressRecorded(500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.exact != e.receives || e.receives < 500*receivesPerSend*9/10 || e.closed == 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestConformance_WrongEdgesAreSeen(t *testing.T) {
+	const before = `{"id":1,"stream":"g1","kind":"send"}
+{"id":2,"stream":"g1","kind":"call","func":"main.sent","data":{"args":{"v":7}}}
+{"id":3,"stream":"g1","kind":"close"}
+`
+	for lines, want := range map[string]string{
+		`{"id":4,"stream":"g2","kind":"receive","causes":[{"id":1,"kind":"message","confidence":"exact"}]}
+{"id":5,"stream":"g2","kind":"call","func":"main.received","data":{"args":{"v":7}}}`: "",
+		`{"id":4,"stream":"g2","kind":"receive","causes":[{"id":9,"kind":"context"},{"id":1,"kind":"message","confidence":"exact"}]}
+{"id":5,"stream":"g2","kind":"call","func":"main.received","data":{"args":{"v":8}}}`: "received number 8",
+		`{"id":4,"stream":"g2","kind":"receive","causes":[{"id":3,"kind":"message","confidence":"exact"}]}
+{"id":5,"stream":"g2","kind":"call","func":"main.received","data":{"args":{"v":7}}}`: `is a "close"`,
+		`{"id":4,"stream":"g2","kind":"receive","causes":[{"id":1,"kind":"message","confidence":"inferred"}]}`:          "no exact edge",
+		`{"id":4,"stream":"g2","kind":"receive","closed":true,"causes":[{"id":1,"kind":"close","confidence":"exact"}]}`: `is a "send"`,
+	} {
+		e, err := checkEdges(strings.NewReader(before + lines))
+		if err != nil || !strings.Contains(strings.Join(e.wrong, "\n"), want) || want == "" && (len(e.wrong) > 0 || e.exact != 1) {
+			t.Errorf("%s: %+v, %v; want %q", lines, e, err, want)
+		}
+	}
+}
+
 // The short form of the part kills.
 func TestConformance_WhatWasCompleteIsInTheRecordingWhateverEndsTheProgram(t *testing.T) {
 	b := onTheBench(t)

@@ -91,6 +91,11 @@ func (b *bench) stress() error {
 			v.name, receives, s.matched, 100*float64(s.matched)/float64(receives), s.wrong, s.ledger.closed, len(s.streams), s.events, s.took.Seconds(), s.read.Seconds())
 	}
 	b.say("%d receives in all", all)
+	e, err := b.stressRecorded(max(500, b.receives/1000))
+	if err != nil {
+		return fmt.Errorf("the recording: %w", err)
+	}
+	b.say("through the engine: %d receives with an exact edge, %d of them to the send of the same value; %d of closed channels to the close", e.receives, e.exact, e.closed)
 	if all < b.receives {
 		return fmt.Errorf("%d receives are fewer than %d", all, b.receives)
 	}
