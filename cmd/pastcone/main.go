@@ -50,7 +50,7 @@ func (s *screen) warnings() *slog.Logger {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), launch.Heeded(os.Interrupt, syscall.SIGTERM)...)
 	carried, err := launch.OpenPayload()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pastcone:", err)
