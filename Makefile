@@ -1,5 +1,5 @@
 # Every target is one command that also works by hand; nothing is hidden here.
-.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy bench plan-long mutation fuzz
+.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy conformance bench plan-long mutation fuzz
 
 build: ## bin/pastcone
 	go build -o bin/pastcone ./cmd/pastcone
@@ -13,11 +13,17 @@ test: ## everything that decides whether a change is good
 accuracy: ## how often the correlator is right, and right to call itself exact, against the oracle
 	go run ./bench/accuracy
 
+conformance: ## programs that are recorded do what they do otherwise, and what is recorded is what happened: the Go tree's, its library's tests, other people's; 10 M receives by value; kills
+	go run ./acceptance/conformance -write bench/results/conformance.txt
+
 mutation: ## break the rules of causality one by one: a test has to notice each
 	go run ./bench/mutation
 
 bench: ## every figure that the engine was promised to reach, in one table: minutes
 	go run ./bench/engine
+
+bench-capture: ## what it costs a Go program to be recorded, in one table, with references in the same run: minutes
+	go run ./bench/capture
 
 plan-long: ## the plan's own rates for the plan's own times, 10,000/s for ten minutes and 20,000/s for 30 s; the report stays in bench/results
 	go run ./bench/engine -strict -only plan-rates -runs 1 -sustained $(PLAN_SUSTAINED) -burst $(PLAN_BURST) > bench/results/plan-long.part; \

@@ -63,7 +63,7 @@ func TestLayout_ImportsFollowTheFlow(t *testing.T) {
 				t.Errorf("%s imports %s: only %v may; wire it in internal/recorder", name, short, allowed)
 			}
 			if strings.HasPrefix(name, "cmd/") && !slices.Contains([]string{"event", "client", "examples",
-				"internal/answer", "internal/capture", "internal/instrument", "internal/launch", "internal/recorder", "internal/query", "internal/render", "internal/config", "internal/export", "internal/server"}, short) &&
+				"internal/access", "internal/answer", "internal/capture", "internal/instrument", "internal/launch", "internal/recorder", "internal/query", "internal/render", "internal/config", "internal/export", "internal/server", "internal/server/monitor"}, short) &&
 				!strings.HasPrefix(short, "internal/source") {
 				t.Errorf("%s imports %s: a command has no logic of its own", name, short)
 			}

@@ -28,9 +28,14 @@ type AnswerError struct {
 
 func (e *AnswerError) Error() string { return e.Reason }
 
-// Ask connects to a server.
+// Ask connects to a server that asks for nothing.
 func Ask(ctx context.Context, address string) (*Asker, error) {
-	l, err := dial(ctx, address, protocol.Hello{})
+	return AskAs(ctx, address, Access{})
+}
+
+// AskAs connects to a server and shows who asks.
+func AskAs(ctx context.Context, address string, access Access) (*Asker, error) {
+	l, err := dial(ctx, address, access, protocol.Hello{})
 	if err != nil {
 		return nil, err
 	}

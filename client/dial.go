@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/pastcone/pastcone/internal/protocol"
@@ -21,18 +20,15 @@ type line struct {
 	welcome protocol.Welcome
 }
 
-// dial connects to "unix:/path/to/socket" or "host:port" and says hello.
-func dial(ctx context.Context, address string, h protocol.Hello) (*line, error) {
-	network, target := "tcp", address
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, target = "unix", path
-	}
+// dial connects to "unix:/path/to/socket", "host:port" or "tls:host:port", and says hello.
+func dial(ctx context.Context, address string, access Access, h protocol.Hello) (*line, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, target)
+	conn, err := access.connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
+	h.Token = protocol.Token(access.Token)
 	l := &line{conn: conn, in: protocol.NewReader(conn, protocol.AnswerBytesMax)}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err = l.hello(h)

@@ -12,6 +12,9 @@
 //
 // An [Asker] asks, and gets answers line by line while they are found.
 //
+// A server that can be reached from other machines wants to know who comes: see [Access]; an address "tls:HOST:PORT" is one that
+// speaks TLS.
+//
 // Programs that record themselves use the package probe, which does all of this by itself.
 //
 // In the plan's words this is the way to the Ingestor and the QueryCoordinator from another process.

@@ -25,6 +25,8 @@ type SenderOptions struct {
 	// for the allowed lateness, and are acknowledged so late, as far as there is room for them.
 	Finite bool
 
+	Access Access // who sends
+
 	PendingBytesMax int           // that are not acknowledged; default 64 MiB
 	RetryFor        time.Duration // how long to try to connect, before giving up; default 30 s
 }
@@ -142,7 +144,7 @@ func (s *Sender) connect(ctx context.Context) (*line, error) {
 	deadline := time.Now().Add(s.o.RetryFor)
 	pause := retryPauseMin
 	for {
-		l, err := dial(ctx, s.address, protocol.Hello{Source: s.o.Source, Format: s.o.Format, Session: s.o.Session, Finite: s.o.Finite})
+		l, err := dial(ctx, s.address, s.o.Access, protocol.Hello{Source: s.o.Source, Format: s.o.Format, Session: s.o.Session, Finite: s.o.Finite})
 		if err == nil {
 			return l, nil
 		}

@@ -48,6 +48,7 @@ type Event struct {
 	Takes  *bool `json:"takes,omitempty"`  // overrides whether a receive takes on work
 
 	Inferred bool `json:"inferred,omitempty"` // the source itself has inferred what a message, close, lock or wake came from
+	Unseen   bool `json:"unseen,omitempty"`   // what a receive or an acquire came from left no record, and will not come
 
 	Data json.RawMessage `json:"data,omitempty"` // a JSON object of any further values
 	// Extra holds the fields that this version does not know, by name. They are kept and given back.
@@ -104,6 +105,7 @@ var Fields = [...]Field{
 	{"closed", "boolean", false, false, "a receive that found its channel closed"},
 	{"takes", "boolean", false, false, "overrides whether a receive takes on work"},
 	{"inferred", "boolean", false, false, "the source itself has inferred what this message, close, lock or wake came from"},
+	{"unseen", "boolean", false, false, "what this receive or acquire came from left no record: a gap at once, nothing is waited for"},
 	{"data", "object", false, false, "any further values"},
 	{"id", "integer", false, true, "its number in the recording"},
 	{"parent", "integer", false, true, "the id of the event on whose behalf it happened"},

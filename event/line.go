@@ -58,6 +58,7 @@ func AppendLine(dst []byte, e *Event) []byte {
 		dst = strconv.AppendBool(dst, *e.Takes)
 	}
 	dst = appendTrueField(dst, `,"inferred":true`, e.Inferred)
+	dst = appendTrueField(dst, `,"unseen":true`, e.Unseen)
 	if len(e.Data) > 0 && string(e.Data) != "null" {
 		dst = append(dst, `,"data":`...)
 		dst = appendOneLine(dst, e.Data)

@@ -28,8 +28,8 @@ func TestLineAsTheFormatHasIt(t *testing.T) {
 		{"everything a source says", event.Event{
 			Stream: "g12", Seq: 3, Time: 1700000000000000000, Kind: event.KindSend, Func: "orders.(*Queue).Push", File: "q.go", Line: 17,
 			Key: "chan1", Ordinal: 7, Message: "m", Peer: "g2", Child: "g3", Ref: "m7", Cause: []string{"m6"}, Root: true, Empty: true, Closed: true,
-			Takes: &yes, Inferred: true, Data: json.RawMessage(`{"n":1}`), Extra: map[string]json.RawMessage{"zone": json.RawMessage(`"eu"`), "attempt": json.RawMessage("2")},
-		}, `{"stream":"g12","seq":3,"time":1700000000000000000,"kind":"send","func":"orders.(*Queue).Push","file":"q.go","line":17,"key":"chan1","ordinal":7,"message":"m","peer":"g2","child":"g3","ref":"m7","cause":"m6","root":true,"empty":true,"closed":true,"takes":true,"inferred":true,"data":{"n":1},"attempt":2,"zone":"eu"}`},
+			Takes: &yes, Inferred: true, Unseen: true, Data: json.RawMessage(`{"n":1}`), Extra: map[string]json.RawMessage{"zone": json.RawMessage(`"eu"`), "attempt": json.RawMessage("2")},
+		}, `{"stream":"g12","seq":3,"time":1700000000000000000,"kind":"send","func":"orders.(*Queue).Push","file":"q.go","line":17,"key":"chan1","ordinal":7,"message":"m","peer":"g2","child":"g3","ref":"m7","cause":"m6","root":true,"empty":true,"closed":true,"takes":true,"inferred":true,"unseen":true,"data":{"n":1},"attempt":2,"zone":"eu"}`},
 		{"several causes, takes not", event.Event{Stream: "s", Seq: 1, Kind: event.KindReceive, Cause: []string{"a", "b"}, Takes: &no}, `{"stream":"s","seq":1,"time":0,"kind":"receive","cause":["a","b"],"takes":false}`},
 		{"results", event.Event{
 			Stream: "s", Seq: 2, Kind: event.KindReceive, ID: 41, Parent: 39, Correlation: 12, Position: 3,
@@ -180,6 +180,7 @@ func TestStrictness(t *testing.T) {
 		{`{` + least + `,"closed":[]}`, "closed", "must be true or false"},
 		{`{` + least + `,"takes":0}`, "takes", "must be true or false"},
 		{`{` + least + `,"inferred":0}`, "inferred", "must be true or false"},
+		{`{` + least + `,"unseen":"yes"}`, "unseen", "must be true or false"},
 		{`{` + least + `,"data":[1]}`, "data", `a JSON object, like {"user":17}`},
 		{`{` + least + `,"id":"x"}`, "id", "an integer"},
 		{`{` + least + `,"parent":-1}`, "parent", "from 0"},
@@ -267,7 +268,7 @@ func anyEvent() *rapid.Generator[event.Event] {
 			Func: texts.Draw(t, "func"), File: texts.Draw(t, "file"), Line: int(rapid.Uint32().Draw(t, "line")),
 			Key: texts.Draw(t, "key"), Ordinal: count.Draw(t, "ordinal"), Message: texts.Draw(t, "message"), Peer: texts.Draw(t, "peer"),
 			Child: texts.Draw(t, "child"), Ref: texts.Draw(t, "ref"),
-			Root: rapid.Bool().Draw(t, "root"), Empty: rapid.Bool().Draw(t, "empty"), Closed: rapid.Bool().Draw(t, "closed"), Inferred: rapid.Bool().Draw(t, "inferred"),
+			Root: rapid.Bool().Draw(t, "root"), Empty: rapid.Bool().Draw(t, "empty"), Closed: rapid.Bool().Draw(t, "closed"), Inferred: rapid.Bool().Draw(t, "inferred"), Unseen: rapid.Bool().Draw(t, "unseen"),
 		}
 		if causes := rapid.SliceOfN(text(1), 0, 3).Draw(t, "cause"); len(causes) > 0 {
 			e.Cause = causes

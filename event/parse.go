@@ -241,6 +241,8 @@ func (e *Event) setField(name string, value json.RawMessage) (err error) {
 		e.Takes = &takes
 	case "inferred":
 		e.Inferred, err = truthOf(field, value)
+	case "unseen":
+		e.Unseen, err = truthOf(field, value)
 	case "data":
 		if value[0] != '{' {
 			return wrongType(field, value, `a JSON object, like {"user":17}`)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,10 @@ const (
 type Options struct {
 	File    string    // a file of event lines, made new
 	Writer  io.Writer // takes event lines; it is called from one goroutine
-	Address string    // a server: "unix:/path/to/socket" or "127.0.0.1:7071"
+	Address string    // a server: "unix:/path/to/socket", "127.0.0.1:7071", or "tls:HOST:PORT"
+
+	Token string      // that lets the program in at the server ("pastcone token new"); it is sent over TLS, or within this machine, only
+	TLS   *tls.Config // how the server is known; nil: none, and that of the system where Address begins with "tls:"
 
 	Source string // what the program is called at the server; default: the name of its executable
 	Policy Policy // default: Drop

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type serverSink struct {
 	network  string
 	address  string
 	session  string
+	tls      *tls.Config // nil: none
 
 	ctx    context.Context // over: give up
 	cancel context.CancelFunc
@@ -60,6 +62,8 @@ const (
 	frameRefused = 18
 	frameEnded   = 19
 
+	tokenBytesMax = 256
+
 	answerBytesMax = 16 << 10 // longest frame that answers us: a refusal with its reason
 )
 
@@ -80,8 +84,17 @@ func openServer(r *Recorder, address string) (sink, error) {
 		recorder: r, network: "tcp", address: address, session: rand.Text(), window: 1,
 		over: make(chan struct{}), changed: make(chan struct{}),
 	}
+	s.tls = r.options.TLS
+	if target, ok := strings.CutPrefix(address, "tls:"); ok {
+		if address, s.address = target, target; s.tls == nil {
+			s.tls = &tls.Config{MinVersion: tls.VersionTLS13}
+		}
+	}
+	if len(r.options.Token) > tokenBytesMax {
+		return nil, fmt.Errorf("probe: Token has %d bytes: at most %d", len(r.options.Token), tokenBytesMax)
+	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		s.network, s.address = "unix", path
+		s.network, s.address, s.tls = "unix", path, nil
 	} else if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("probe: server %q: %w: write unix:PATH or HOST:PORT", address, err)
 	}
@@ -193,7 +206,7 @@ func (s *serverSink) run() {
 // serve makes a line and uses it until it breaks; the error is nil if the source has ended well. It says
 // whether anything was acknowledged.
 func (s *serverSink) serve() (progress bool, err error) {
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(s.ctx, s.network, s.address)
+	conn, err := s.dial()
 	if err != nil {
 		return false, err
 	}
@@ -249,11 +262,36 @@ func (s *serverSink) serve() (progress bool, err error) {
 	}
 }
 
-// hello begins the conversation.
+// dial makes the connection. A token is never sent where others could read it on its way.
+func (s *serverSink) dial() (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	if s.tls != nil {
+		return (&tls.Dialer{NetDialer: dialer, Config: s.tls}).DialContext(s.ctx, s.network, s.address)
+	}
+	conn, err := dialer.DialContext(s.ctx, s.network, s.address)
+	if err != nil || s.network == "unix" || s.recorder.options.Token == "" {
+		return conn, err
+	}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		_ = conn.Close()
+		return nil, &refusal{reason: "nobody has asked it: a token is not sent without TLS to another machine; write tls:" + s.address}
+	}
+	return conn, nil
+}
+
+// hello begins the conversation. The first version of the protocol is enough, but for a token.
 func (s *serverSink) hello(conn net.Conn, in *bufio.Reader) error {
-	payload := append([]byte("pastcone"), 1)
+	token, version := s.recorder.options.Token, byte(1)
+	if token != "" {
+		version = 4
+	}
+	payload := append([]byte("pastcone"), version)
 	for _, text := range []string{s.recorder.options.Source, "probe", s.session} {
 		payload = append(binary.AppendUvarint(payload, uint64(len(text))), text...)
+	}
+	if token != "" {
+		payload = append(payload, 0) // no flags
+		payload = append(binary.AppendUvarint(payload, uint64(len(token))), token...)
 	}
 	_, writeErr := conn.Write(appendFrame(nil, frameHello, nil, payload))
 	kind, answer, err := readFrame(in)
@@ -279,8 +317,8 @@ func (s *serverSink) hello(conn net.Conn, in *bufio.Reader) error {
 		}
 		numbers[i], answer = n, answer[width:]
 	}
-	if numbers[0] != 1 || numbers[1] < chunkBytes+16 {
-		return &refusal{reason: fmt.Sprintf("it speaks version %d and takes frames of %d bytes: this probe needs version 1 and %d bytes", numbers[0], numbers[1], chunkBytes+16)}
+	if numbers[0] != uint64(version) || numbers[1] < chunkBytes+16 {
+		return &refusal{reason: fmt.Sprintf("it speaks version %d and takes frames of %d bytes: this probe needs version %d and %d bytes", numbers[0], numbers[1], version, chunkBytes+16)}
 	}
 	s.mu.Lock()
 	s.sent = 0

@@ -81,6 +81,8 @@ var mutations = []mutation{
 	{"loss: the freedom to take on work may rest on something tainted", "context.go", "			t.bits |= bitUnsure\n", ""},
 	{"loss: it may have taken on work that nobody saw", "context.go", "		c.takeOn(s, r.Key, true).info = info{bits: bitMere}\n", ""},
 	{"loss: a missing send founds work", "judge.go", "		v.founds, v.foundsBy = true, event.Gap\n", ""},
+	{"loss: what left no record is missing at once", "match.go", "	if r.Flags&wire.FlagUnseen != 0 {", "	if false {"},
+	{"loss: who takes a lock behind a release that left no record uses it", "match.go", "if q := c.lockOf(src, r); r.Ordinal == 0 && !q.ordinals {", "if q := c.lockOf(src, r); false {"},
 	{"loss: a start whose spawn is missing is a gap", "judge.go", "	if v.parent == nil {\n		v.conf = event.Gap\n", "	if v.parent == nil {\n		v.conf = event.Inferred\n"},
 	{"loss: a cause that is not found makes the parent inferred", "judge.go", "v.conf, v.foundsBy = max(v.conf, event.Inferred), event.Gap", "v.foundsBy = event.Gap"},
 	{"loss: first in, first out is not exact after a gap", "queue.go", "	if s.has(gapped) {\n		q.tainted = true\n", "	if s.has(gapped) {\n		q.tainted = false\n"},

@@ -98,7 +98,11 @@ func (a *asking) remote(ctx context.Context) error {
 	if err := a.q.Check(); err != nil {
 		return err
 	}
-	asker, err := client.Ask(ctx, a.server)
+	show, err := showing()
+	if err != nil {
+		return err
+	}
+	asker, err := client.AskAs(ctx, a.server, show)
 	if err != nil {
 		return fmt.Errorf("the server at %s: %w", a.server, err)
 	}
@@ -146,7 +150,10 @@ func newWhy(s *screen) *cobra.Command {
 		Long: `Explains an event: the chain of causes, root first, across streams and messages, with what each step had waited for.
 
 EVENT is an id, a place in a stream (g12#3), a query with exactly one answer, or first:QUERY or last:QUERY. Without it, the last
-error is explained; where there is none, events worth asking about are suggested.`,
+error is explained, in the place where it came up; where there is none, events worth asking about are suggested.
+
+Where somebody gave up waiting (a deadline, a cancelled context, a timer), the answer also says who was late: what the same work was
+doing in other streams at that moment, and which of its messages nobody had taken. With --all that is told of any event.`,
 		Example: `  pastcone why
   pastcone why 4711
   pastcone why 'last:{ kind = error && func =~ "orders\\..*" }'
@@ -168,7 +175,7 @@ error is explained; where there is none, events worth asking about are suggested
 	}
 	a.flags(c)
 	c.Flags().IntVar(&a.q.Depth, "depth", 0, "show at most so many steps above the event (default 1000)")
-	c.Flags().BoolVar(&a.q.All, "all", false, "leave nothing out: background steps, all waits")
+	c.Flags().BoolVar(&a.q.All, "all", false, "leave nothing out: background steps, all waits, what the same work was doing elsewhere")
 	return c
 }
 

@@ -29,7 +29,10 @@ func newBuild(s *screen) *cobra.Command {
 (pastcone import reads it), or sends to a server (pastcone serve) on this machine or another while it runs.
 
 Where to is said by --to, or where the program runs by the environment: ` + recordTo + `=FILE or ` + recordTo + `=ADDRESS; by default to a
-new file NAME-TIME.capture in the directory where it runs.`,
+new file NAME-TIME.capture in the directory where it runs.
+
+The recorder in it is this pastcone, so it runs where this one does: for another system or processor, build there. If the recorder is killed, the
+program goes on without it; what it had recorded is in the capture file, and can be imported.`,
 		Example: `  pastcone build -o app ./cmd/app          then ./app, and pastcone import app-*.capture
   pastcone build -o app --to 127.0.0.1:7071 -ldflags=-s ./cmd/app`,
 		DisableFlagParsing: true,
@@ -41,12 +44,15 @@ new file NAME-TIME.capture in the directory where it runs.`,
 			if len(names) == 0 || output == "" {
 				return usagef("usage: %s", c.UseLine())
 			}
+			if n := programsNames(names); len(n) > 0 {
+				return usagef("one package is built at a time: %s is too much", strings.Join(n, " "))
+			}
 			return r.build(c.Context(), names, goFlags, output, to)
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "the `BINARY` to make")
 	c.Flags().StringVar(&to, "to", "", "record to this `FILE`, or to the server at this address (host:port or unix:PATH)")
-	c.Flags().Int64Var(&r.flight, "flight", 0, "with --on-full overwrite: keep the newest `BYTES` only; 0: what the ring holds")
+	r.bindFlight(c)
 	r.bind(c)
 	return c
 }
@@ -55,18 +61,21 @@ func (r *recording) build(ctx context.Context, names, goFlags []string, output, 
 	if _, err := r.policy(); err != nil {
 		return err
 	}
+	if _, err := r.dumpSignal(); err != nil {
+		return err
+	}
 	o, err := r.instrument(names, goFlags)
 	if err != nil {
 		return err
 	}
 	tell := &teller{s: r.s, quiet: r.quiet}
 	binary, err := launch.Build(ctx, o, "", tell, r.s.err)
-	if err != nil {
-		return err
-	}
 	tell.clear()
+	if err != nil {
+		return r.interrupted(ctx, err)
+	}
 	err = launch.WritePayload(output, binary, launch.Carried{
-		Name: filepath.Base(binary.Path), OnFull: r.onFull, RingBytes: r.ring, Budget: r.budget, Flight: r.flight, To: to,
+		Name: filepath.Base(binary.Path), OnFull: r.onFull, RingBytes: r.ring, Budget: r.budget, Flight: r.flight, DumpOn: r.dumpOn, To: to,
 	})
 	if err == nil {
 		tell.Say(output + " records itself; " + recordTo + "=FILE or ADDRESS says where to, when it runs")
@@ -101,13 +110,21 @@ func recordCarried(ctx context.Context, p *launch.Payload, args []string) (launc
 		Path: program, Args: args, Functions: functions, Entries: p.Entries, RingBytes: p.RingBytes, CallsPerSecondMax: p.Budget,
 		FlightBytes: p.Flight, Capture: to,
 	}
-	r := recording{onFull: p.OnFull}
+	tell := &teller{s: &screen{err: os.Stderr}}
+	r := recording{onFull: p.OnFull, dumpOn: p.DumpOn}
 	if o.Policy, err = r.policy(); err != nil {
 		return launch.Ended{}, err
 	}
-	if o.Capture == "" {
-		o.Capture = fmt.Sprintf("%s-%s-%d.capture", p.Name, time.Now().Format("20060102-150405"), os.Getpid())
+	if o.DumpOn, err = r.dumpSignal(); err != nil {
+		return launch.Ended{}, err
 	}
+	launch.OutliveReaders()
+	o.Dumped = tell.dumped
+	name := fmt.Sprintf("%s-%s-%d.capture", p.Name, time.Now().Format("20060102-150405"), os.Getpid())
+	if o.Capture == "" {
+		o.Capture = name
+	}
+	o.DumpBase = strings.TrimSuffix(o.Capture, ".capture")
 	if !isAddress(to) {
 		out, err := launch.Run(ctx, o)
 		return out.Ended, err
@@ -117,7 +134,13 @@ func recordCarried(ctx context.Context, p *launch.Payload, args []string) (launc
 		return launch.Ended{}, err
 	}
 	o.Capture = filepath.Join(spool, p.Name+".capture")
-	sender, err := client.NewSender(ctx, to, client.SenderOptions{Source: p.Name, Format: "capture"})
+	o.DumpBase = strings.TrimSuffix(name, ".capture")
+	show, err := showing()
+	if err != nil {
+		_ = os.Remove(spool)
+		return launch.Ended{}, err
+	}
+	sender, err := client.NewSender(ctx, to, client.SenderOptions{Source: p.Name, Format: "capture", Access: show})
 	if err != nil {
 		_ = os.Remove(spool)
 		return launch.Ended{}, fmt.Errorf("the server at %s: %w; %s=FILE records to a file", to, err, recordTo)

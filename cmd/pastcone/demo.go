@@ -62,10 +62,12 @@ func (r *recording) demo(ctx context.Context, args []string) error {
 	tell.Say("recording examples/checkout, a service under load, as it is")
 	dir, err := r.runProgram(ctx, o, args, "demo", tell)
 	if err != nil {
-		return err
+		return r.interrupted(ctx, err)
 	}
 	tell.Say("now: why did the last request fail?")
-	fmt.Fprintln(r.s.err)
+	if !r.quiet {
+		fmt.Fprintln(r.s.err)
+	}
 	a := &asking{s: r.s, q: answer.Question{Op: "why"}, timeout: r.set.Query.Deadline}
 	return a.ask(context.WithoutCancel(ctx), dir)
 }

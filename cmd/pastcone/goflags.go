@@ -22,6 +22,8 @@ func splitArguments(flags *pflag.FlagSet, args []string) (ours, theirs, names, p
 		switch {
 		case arg == "--" || arg == "-args":
 			return ours, theirs, names, args[i+1:]
+		case arg == "-help": // as the go command takes it
+			ours = append(ours, "--help")
 		case strings.HasPrefix(arg, "--"), isShort(flags, arg):
 			ours = append(ours, arg)
 			if name, _, valued := strings.Cut(strings.TrimLeft(arg, "-"), "="); !valued && i+1 < len(args) && takesValue(flags, name, len(arg) == 2) {

@@ -277,6 +277,9 @@ func (m *importing) sendOne(ctx context.Context, f *file.File) error {
 	if sum != nil && !m.again {
 		options.Session = recorder.Fingerprint(sum)
 	}
+	if options.Access, err = showing(); err != nil {
+		return err
+	}
 	sender, err := client.NewSender(ctx, m.to, options)
 	if err != nil {
 		return fmt.Errorf("the server at %s: %w", m.to, err)

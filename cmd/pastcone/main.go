@@ -50,7 +50,7 @@ func (s *screen) warnings() *slog.Logger {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), launch.Heeded(os.Interrupt, syscall.SIGTERM)...)
 	carried, err := launch.OpenPayload()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pastcone:", err)
@@ -111,11 +111,14 @@ func newRoot(s *screen, out, errs *os.File) *cobra.Command {
 		Long:          long,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("there is no command %q", args[0])
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
 			}
-			return nil
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				return usagef("there is no command %q; there is %s", args[0], strings.Join(near, ", "))
+			}
+			return usagef("there is no command %q", args[0])
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -137,13 +140,14 @@ func newRoot(s *screen, out, errs *os.File) *cobra.Command {
 			return nil
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "answer in JSON, one object a line, with stable names")
 	root.PersistentFlags().StringVar(&colour, "color", "auto", "colour the answer: auto, always or never")
 	root.AddCommand(
 		newRun(s), newTest(s), newBuild(s), newRecordBinary(s), newImport(s), newServe(s), newDemo(s),
 		newWhy(s), newFuture(s), newRelate(s), newFind(s), newShow(s),
-		newStats(s), newVerify(s), newExport(s),
+		newStats(s), newVerify(s), newExport(s), newToken(s),
 	)
 	return root
 }

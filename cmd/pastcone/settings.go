@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,7 +33,7 @@ func (x *settings) bind(c *cobra.Command) {
 
 // load reads all of it. What is wrong is wrong usage.
 func (x *settings) load() (*config.Settings, error) {
-	s, err := config.Load(config.Sources{File: x.file, Env: os.Environ(), Flags: x.flags, NoSettings: notSettings})
+	s, err := config.Load(config.Sources{File: x.file, Env: os.Environ(), Flags: x.flags, NoSettings: append(slices.Clone(notSettings), accessVariables...)})
 	if errors.Is(err, config.ErrSettings) {
 		return nil, usageError{err}
 	}

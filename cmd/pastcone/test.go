@@ -13,6 +13,7 @@ import (
 
 	"github.com/pastcone/pastcone/internal/launch"
 	"github.com/pastcone/pastcone/internal/recorder"
+	"github.com/pastcone/pastcone/internal/render"
 	"github.com/pastcone/pastcone/internal/source/file"
 )
 
@@ -27,7 +28,10 @@ func newTest(s *screen) *cobra.Command {
 		Long: `Runs go test with probes in the packages, and records what each test binary does: a source of its own in the recording, each test a
 piece of work. What go test prints, and its exit status, are its own.
 
-Flags of ours have two dashes, those of go test one.`,
+Flags of ours have two dashes, those of go test one.
+
+If pastcone itself is killed, what was recorded of each test binary is in the directory pastcone-test-… for temporary files, in files that end in
+.capture or .capture.part: pastcone import -o NEW FILE reads both.`,
 		Example: `  pastcone test ./...
   pastcone test -run TestOrder -race ./orders
   pastcone why 'last:{ kind = error && background = false }'`,
@@ -95,22 +99,21 @@ func (r *recording) test(ctx context.Context, packages, goFlags, behind []string
 	if err != nil {
 		return err
 	}
-	plan := launch.Plan{Dir: captures, OnFull: policy, RingBytes: r.ring, Budget: r.budget}
-	tell := &teller{s: r.s, quiet: r.quiet}
-	tests, err := launch.StartTests(ctx, o, plan, []string{self, recordBinary}, behind, tell)
+	rec, undo, err := r.open(dir)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(captures))
 	}
+	plan := launch.Plan{Dir: captures, OnFull: policy, RingBytes: r.ring, Budget: r.budget}
+	tell := &teller{s: r.s, quiet: r.quiet}
+	tests, err := launch.StartTests(ctx, o, plan, []string{self, recordBinary}, behind, tell)
 	tell.clear()
+	if err != nil {
+		err = errors.Join(err, rec.Close(context.WithoutCancel(ctx)), undo(), os.RemoveAll(captures))
+		return r.interrupted(ctx, err)
+	}
 	// From here on an interrupt is go test's: it ends as it does, and what its tests did is recorded.
 	ctx = context.WithoutCancel(ctx)
-	options := recorder.FromSettings(r.set)
-	options.Log = r.s.warnings()
-	rec, err := recorder.Open(dir, options)
-	if err != nil {
-		_, _ = tests.Ended()
-		return err
-	}
+	launch.OutliveReaders()
 	var failed []error
 	events, binaries := uint64(0), 0
 	for {
@@ -125,7 +128,7 @@ func (r *recording) test(ctx context.Context, packages, goFlags, behind []string
 	}
 	ended, err := tests.Ended()
 	failed = append(failed, err)
-	tell.Say(fmt.Sprintf("go test: %s; %d events of %d test binaries recorded", ended, events, binaries))
+	tell.Say(fmt.Sprintf("go test: %s; %s events of %d test binaries recorded", ended, render.Count(events), binaries))
 	within, cancel := context.WithTimeout(ctx, importDrain)
 	defer cancel()
 	if n, err := countErrors(within, rec); err == nil {

@@ -229,7 +229,7 @@ func (a *asked) whyLast() error {
 		id, err := query.Resolve(a.ctx, a.r, last, a.resolving())
 		var none *query.AnswerError
 		if err == nil {
-			return a.whyOf(id)
+			return a.whyOrigin(id)
 		} else if !errors.As(err, &none) {
 			return err
 		}
@@ -253,9 +253,29 @@ func (a *asked) whyLast() error {
 }
 
 func (a *asked) whyOf(id event.ID) error {
-	chain, err := query.Why(a.ctx, a.r, id, query.WhyOptions{DepthMax: a.Depth})
+	chain, err := a.chain(id)
 	if err != nil {
 		return err
+	}
+	return show1(a, chain, render.Why, render.WhyJSON)
+}
+
+func (a *asked) chain(id event.ID) (*query.Chain, error) {
+	return query.Why(a.ctx, a.r, id, query.WhyOptions{DepthMax: a.Depth, Meanwhile: a.All})
+}
+
+// whyOrigin explains an error where it came up, if it only went on at that event.
+func (a *asked) whyOrigin(id event.ID) error {
+	chain, err := a.chain(id)
+	if err != nil {
+		return err
+	}
+	if chain.First != nil {
+		passed := chain.Event()
+		if chain, err = a.chain(chain.First.Event.ID); err != nil {
+			return err
+		}
+		chain.Asked = passed
 	}
 	return show1(a, chain, render.Why, render.WhyJSON)
 }

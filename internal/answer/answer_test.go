@@ -103,6 +103,37 @@ func TestWhy_WithoutAnEvent(t *testing.T) {
 	}
 }
 
+func TestWhy_WithoutAnEventExplainsWhereTheErrorCameUp(t *testing.T) {
+	failed := func(stream string, seq uint64, time int64, f, data string) event.Event {
+		return event.Event{Stream: stream, Seq: seq, Time: time, Kind: event.KindError, Func: f, Data: []byte(data)}
+	}
+	rec := recorded(t,
+		event.Event{Stream: "g1", Seq: 1, Time: 1, Kind: event.KindCall, Func: "http.handle", Root: true},
+		event.Event{Stream: "g1", Seq: 2, Time: 2, Kind: event.KindSpawn, Child: "g2"},
+		event.Event{Stream: "g2", Seq: 1, Time: 3, Kind: event.KindStart, Func: "shop.pay"},
+		failed("g2", 2, 4, "bank.Charge", `{"error":"declined","identity":"a"}`),
+		failed("g2", 3, 5, "shop.pay", `{"error":"pay: declined","wraps":true,"identity":"b"}`),
+		event.Event{Stream: "g2", Seq: 4, Time: 6, Kind: event.KindSend, Key: "c", Ordinal: 1},
+		event.Event{Stream: "g1", Seq: 3, Time: 7, Kind: event.KindReceive, Key: "c", Ordinal: 1},
+		failed("g1", 4, 8, "http.handle", `{"error":"pay: declined","identity":"b"}`),
+	)
+	text, err := ask(t, rec, answer.Question{Op: "why"})
+	if err != nil || !strings.HasPrefix(text, "error  pay: declined\n  in g2 shop.pay") || !strings.Contains(text, "passed on to  g1 http.handle") ||
+		!strings.Contains(text, "wraps         declined") || strings.Contains(text, "identity") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	lines, err := ask(t, rec, answer.Question{Op: "why", JSON: true})
+	if err != nil || !strings.Contains(lines, `"steps":4,"asked":8}`) || !strings.Contains(lines, `{"type":"error_before","wrapped":true,`) {
+		t.Errorf("%v\n%s", err, lines)
+	}
+	if text, err = ask(t, rec, answer.Question{Op: "why", Events: []string{"8"}}); err != nil || !strings.Contains(text, "came up in    g2 shop.pay") {
+		t.Errorf("named, it is explained itself: %v\n%s", err, text)
+	}
+	if text, err = ask(t, rec, answer.Question{Op: "why", All: true}); err != nil || !strings.Contains(text, "meanwhile, for the same work") {
+		t.Errorf("with all: %v\n%s", err, text)
+	}
+}
+
 // counting counts the blocks that are read.
 type counting struct {
 	query.Reader
@@ -173,7 +204,7 @@ func TestAnswer_WhatIsNoQuestionOrHasNoAnswer(t *testing.T) {
 		{answer.Question{Op: "relate", Events: []string{"1"}}, answer.ErrQuestion, "relate takes 2 to 2 events, not 1"},
 		{answer.Question{Op: "why", Events: []string{"abc"}}, answer.ErrQuestion, `"abc" is no event: give an id (4711), a place in a stream (g12#3)`},
 		{answer.Question{Op: "show", Events: []string{"g9#x"}}, answer.ErrQuestion, `"g9#x" is no event`},
-		{answer.Question{Op: "show", Events: []string{"9g9#7"}}, answer.ErrNoAnswer, "no event matches"},
+		{answer.Question{Op: "show", Events: []string{"9g9#7"}}, answer.ErrNoAnswer, "no stream has that name"},
 		{answer.Question{Op: "find", Query: strings.Repeat("x", answer.TextBytes+1)}, answer.ErrQuestion, "at most 65536"},
 		{answer.Question{Op: "future", Events: []string{"1"}, Depth: -1}, answer.ErrQuestion, "depth is -1"},
 		{answer.Question{Op: "stats", Timeout: time.Hour}, answer.ErrQuestion, "timeout"},
@@ -181,6 +212,8 @@ func TestAnswer_WhatIsNoQuestionOrHasNoAnswer(t *testing.T) {
 		{answer.Question{Op: "why", Events: []string{"99"}}, answer.ErrNoAnswer, "99"},
 		{answer.Question{Op: "future", Events: []string{"{ kind = error }"}}, answer.ErrNoAnswer, "2"},
 		{answer.Question{Op: "show", Events: []string{"g9#9"}}, answer.ErrNoAnswer, "g9"},
+		{answer.Question{Op: "show", Events: []string{"g2#0"}}, answer.ErrNoAnswer, "the events of g2 are numbered from 1 to 3"},
+		{answer.Question{Op: "show", Events: []string{"g2#4"}}, answer.ErrNoAnswer, "from 1 to 3"},
 		{answer.Question{Op: "relate", Events: []string{"1", "99"}}, answer.ErrNoAnswer, "99"},
 		{answer.Question{Op: "relate", Events: []string{"99", "1"}}, answer.ErrNoAnswer, "99"},
 	} {

@@ -56,6 +56,8 @@ const (
 	OffLocksForgotten = 168 // releases that left no record and no trace for want of room in the lock table: acquires behind them are not recorded, either
 	OffEndSignal32    = 176 // signal that ended it, if the runtime saw it
 	OffAcquiresLeft   = 184 // acquires that were left out of a range longer than RangeMax
+	OffTimedTicks     = 192 // ticks that the program took for what it timed of its own recording: one of TimedEvery records, and of TimedEvery silent calls
+	OffTimed          = 200 // how many it timed
 	HeaderBytes       = 4096
 )
 
@@ -95,6 +97,10 @@ const (
 
 // BeatStaleNanos is how old the collector's beat gets before the program goes on without it.
 const BeatStaleNanos = 2_000_000_000
+
+// TimedEvery is of how many records, and calls that are counted only, the program times one, so that one can say what it costs to be
+// recorded: OffTimedTicks times this. Where time is not read from the processor's counter nothing is timed.
+const TimedEvery = 1024
 
 // Chunks.
 const (

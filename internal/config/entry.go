@@ -148,6 +148,32 @@ func choice(key string, at func(*Settings) *string, words []string, live bool, h
 	}
 }
 
+// text makes an entry of a text, such as a path; empty is none.
+func text(key string, at func(*Settings) *string, live bool, help string) entry {
+	return entry{
+		key: key, kind: "text", help: help, live: live, initial: `""`,
+		reset: func(s *Settings) { *at(s) = "" },
+		set: func(s *Settings, texts []string) error {
+			text, err := one(texts)
+			if err == nil {
+				*at(s) = text
+			}
+			return err
+		},
+		show: func(s *Settings) string { return strconv.Quote(*at(s)) },
+		check: func(s *Settings) string {
+			if len(*at(s)) > pathBytesMax || strings.ContainsRune(*at(s), 0) {
+				return fmt.Sprintf("it must be at most %d characters, without NUL", pathBytesMax)
+			}
+			return ""
+		},
+		order: func(*Settings) (int64, bool) { return 0, false },
+		equal: func(a, b *Settings) bool { return *at(a) == *at(b) },
+	}
+}
+
+const pathBytesMax = 1024
+
 // list makes an entry of several texts.
 func list(key string, at func(*Settings) *[]string, initial []string, most int, live bool, checkOne func(string) string, help string) entry {
 	return entry{
@@ -229,4 +255,11 @@ func checkAddress(text string) string {
 		return "it has no host: write 127.0.0.1:" + port
 	}
 	return ""
+}
+
+func checkHTTPAddress(text string) string {
+	if strings.HasPrefix(text, "unix:") {
+		return "it must be host:port"
+	}
+	return checkAddress(text)
 }

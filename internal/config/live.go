@@ -69,5 +69,6 @@ func (s *Settings) clone() *Settings {
 	c := *s
 	c.Intake.RedactKeys = slices.Clone(s.Intake.RedactKeys)
 	c.Server.Listen = slices.Clone(s.Server.Listen)
+	c.Server.HTTP = slices.Clone(s.Server.HTTP)
 	return &c
 }

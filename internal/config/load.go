@@ -302,7 +302,7 @@ func (v *flagValue) Set(text string) error {
 // Type names the kind of the value in the help.
 func (v *flagValue) Type() string {
 	switch v.e.kind {
-	case "number", "size", "duration", "list":
+	case "number", "size", "duration", "list", "text":
 		return v.e.kind
 	}
 	return "word"

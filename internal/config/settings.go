@@ -18,6 +18,7 @@ type Settings struct {
 	Memory    Memory
 	Server    Server
 	Drain     Drain
+	Log       Log
 }
 
 // Ring is the queue between the sources and the workers.
@@ -124,7 +125,23 @@ type Memory struct {
 
 // Server is where events and questions are taken.
 type Server struct {
-	Listen []string
+	Listen    []string
+	HTTP      []string // of metrics, health and profiles
+	Tokens    string   // file of tokens
+	TLSCert   string
+	TLSKey    string
+	TLSClient string // who signs the certificates of clients
+
+	ConnectionsMax       int   // in all
+	ClientConnectionsMax int   // of one client
+	ClientBytesMax       Bytes // of one client in a second; 0: no bound
+	ClientQueriesMax     int   // of one client in a second; 0: no bound
+}
+
+// Log is what the process says about itself.
+type Log struct {
+	Format string
+	Level  string
 }
 
 // Drain is the end.

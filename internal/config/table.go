@@ -77,10 +77,33 @@ var table = []entry{
 		"Anonymous and shared resident memory of the process. The bounds of the ring, the correlator, the store and of queries are brought down to their shares of it.")),
 
 	list("server.listen", func(s *Settings) *[]string { return &s.Server.Listen }, []string{"127.0.0.1:7071"}, 16, fixed, checkAddress,
-		"Where the server listens: host:port on loopback, or unix:path."),
+		"Where the server listens: host:port, or unix:path. An address that other machines can reach needs TLS and authentication."),
+	list("server.http", func(s *Settings) *[]string { return &s.Server.HTTP }, nil, 4, fixed, checkHTTPAddress,
+		"Where metrics, health, questions over HTTP and profiles are: host:port. Without one they are nowhere."),
+	text("server.tokens", func(s *Settings) *string { return &s.Server.Tokens }, fixed,
+		"The file of tokens (`pastcone token`). With one, who comes over TCP or HTTP needs a token or a certificate."),
+	text("server.tls_cert", func(s *Settings) *string { return &s.Server.TLSCert }, fixed,
+		"The server's certificate, PEM. With one, TCP and HTTP are TLS."),
+	text("server.tls_key", func(s *Settings) *string { return &s.Server.TLSKey }, fixed,
+		"The key of that certificate, PEM."),
+	text("server.tls_client_ca", func(s *Settings) *string { return &s.Server.TLSClient }, fixed,
+		"Certificates of those who sign the certificates that clients must show, PEM. A client's roles are its organizational units."),
+	integer("server.connections_max", func(s *Settings) *int { return &s.Server.ConnectionsMax }, 64, 1, 1<<16, fixed,
+		"Connections at a time; as many again over HTTP."),
+	integer("server.client_connections_max", func(s *Settings) *int { return &s.Server.ClientConnectionsMax }, 64, 1, 1<<16, live,
+		"Connections of one client (a token, a certificate, or an address) at a time."),
+	optional(size("server.client_bytes_max", func(s *Settings) *Bytes { return &s.Server.ClientBytesMax }, 0, 64*KiB, 1*TiB, live,
+		"Bytes of events that one client may send in a second. Beyond it the server does not read from it for a while.")),
+	optional(integer("server.client_queries_max", func(s *Settings) *int { return &s.Server.ClientQueriesMax }, 100, 1, 1_000_000, live,
+		"Questions that one client may ask in a second. Those beyond it are refused.")),
 
 	duration("drain.deadline", func(s *Settings) *time.Duration { return &s.Drain.Deadline }, 30*time.Second, 0, 24*time.Hour, live,
 		"At a stop, what was accepted is finished within this time; what is left then is counted."),
+
+	choice("log.format", func(s *Settings) *string { return &s.Log.Format }, []string{"text", "json"}, fixed,
+		"How the server writes its log."),
+	choice("log.level", func(s *Settings) *string { return &s.Log.Level }, []string{"info", "debug", "warn", "error"}, live,
+		"What the server writes to its log, at least."),
 }
 
 // pairs are the settings of which the first must not be more than the second.

@@ -214,7 +214,7 @@ func (c *Correlator) open(id wire.SourceID) *source {
 }
 
 // Add takes a batch, and owns it until it has called b.Done: once all its events are emitted in a block, or
-// rejected. The high-water mark of event time moves on only behind it.
+// rejected. Behind that it does not look at the batch again, so that its owner may fill it anew. The high-water mark of event time moves on only behind it.
 func (c *Correlator) Add(b *wire.Batch) {
 	src := c.open(b.Source)
 	h := holding{c: c, b: b, high: math.MinInt64, low: math.MaxInt64}
@@ -239,13 +239,14 @@ func (c *Correlator) Add(b *wire.Batch) {
 		c.refuse(src, 0, b, &b.Records[at], Malformed)
 	}
 	c.stats.Accepted += uint64(len(b.Records))
-	h.release()
+	arrived := b.Arrived
+	h.release() // the batch may be in use again behind this
 	if h.low < src.high {
 		src.lag = max(src.lag, lagOf(src.high, h.low))
 	}
 	src.high = max(src.high, h.high)
 	c.high = max(c.high, h.high)
-	c.now = max(c.now, b.Arrived)
+	c.now = max(c.now, arrived)
 	c.expire()
 	c.keepWithin()
 	c.publish()

@@ -92,6 +92,9 @@
 //     parent then, and founds work, unless a root call is open in its stream; any other event has its context. Both are inferred: the
 //     other side may be recorded, and late or lost. Of two events with the same global name the first that is emitted keeps it.
 //   - A root whose global cause is background founds work, unless a root call is open: another process asks for it.
+//   - What a receive or an acquire came from left no record, if its source says so (unseen): that is a gap at once, also if something
+//     with its ordinal or id is there. It takes part in no order: it neither uses up a send nor counts as an acquire of a lock
+//     without ordinals. Its stream is one of those that use the lock all the same.
 //   - A root call behind a gap may be inside a root call that was lost: that it founds work is inferred. Inside one that was
 //     opened behind the gap it is certain that a root call is open.
 //   - A return that refers to its call has it as parent wherever it is; it closes it if it is open in its own stream, with all that

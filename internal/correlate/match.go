@@ -76,6 +76,10 @@ func (c *Correlator) gather(src *source, s *stream, b *wire.Batch, r *wire.Recor
 	if r.ExtLen != 0 && !c.gatherRefs(src, s, b, r) {
 		return false
 	}
+	if r.Flags&wire.FlagUnseen != 0 {
+		c.gatherUnseen(src, s, r)
+		return true
+	}
 	switch r.Kind {
 	case event.KindReceive:
 		return c.gatherMessage(src, s, b, r)
@@ -86,6 +90,22 @@ func (c *Correlator) gather(src *source, s *stream, b *wire.Batch, r *wire.Recor
 		return c.meetEnd(src, s, b, r, meetRelease, src.token(endRelease, uint64(r.Key), r.Ordinal))
 	}
 	return true
+}
+
+// gatherUnseen is for an event of which its source says that its cause left no record: it is missing, whatever comes. It takes part
+// in no order, since what it was let in by does not either; but who takes a lock uses it.
+func (c *Correlator) gatherUnseen(src *source, s *stream, r *wire.Record) {
+	switch {
+	case r.Kind == event.KindReceive && r.Flags&wire.FlagClosed != 0:
+		c.want(meetClose, token{})
+	case r.Kind == event.KindReceive:
+		c.want(meetSend, token{})
+	case r.Kind == event.KindAcquire:
+		c.want(meetRelease, token{})
+		if q := c.lockOf(src, r); r.Ordinal == 0 && !q.ordinals {
+			q.senders.join(s.name)
+		}
+	}
 }
 
 // gatherSpawn finds the spawn of a stream that begins. Only a start has to have one, but any other first event

@@ -18,7 +18,7 @@ import (
 //
 //	stream kind function field … -> parent founder, edge, edge
 //
-// A field is root, empty, closed, takes, takes-not, guessed (the source has inferred it), key=k, ordinal=n,
+// A field is root, empty, closed, takes, takes-not, guessed (the source has inferred it), unseen (what it came from left no record), key=k, ordinal=n,
 // message=m, peer=s, child=s, ref=r, cause=r (several times), at=n (the time). A founder in brackets is background. "?"
 // behind a name says inferred, "!" gap; "-" is none. The edges are the further ones, "kind name", "late kind name" those that
 // came later. A number behind the founder, "+n", is the duration.
@@ -125,6 +125,8 @@ func (l *storyLine) field(t *testing.T, field string) {
 		e.Takes = &yes
 	case "takes-not":
 		e.Takes = &no
+	case "unseen":
+		e.Unseen = true
 	case "guessed":
 		l.guessed = true
 	case "declared":

@@ -143,7 +143,7 @@ func eventOf(t *testing.T, row *parquetRow) event.Event {
 	e := event.Event{
 		ID: event.ID(row.ID), Stream: row.Stream, Seq: uint64(row.Seq), Time: row.Time, Kind: k, Func: row.Func, File: row.File, Line: int(row.Line),
 		Key: row.Key, Ordinal: uint64(row.Ordinal), Message: row.Message, Peer: row.Peer, Child: row.Child, Ref: row.Ref,
-		Root: row.Root, Empty: row.Empty, Closed: row.Closed, Inferred: row.Inferred, Takes: row.Takes,
+		Root: row.Root, Empty: row.Empty, Closed: row.Closed, Inferred: row.Inferred, Unseen: row.Unseen, Takes: row.Takes,
 		Parent: event.ID(row.Parent), Confidence: confidence(row.Confidence), Correlation: event.ID(row.Correlation),
 		CorrelationConfidence: confidence(row.CorrelationConfidence), Position: uint32(row.Position), Background: row.Background,
 	}

@@ -53,6 +53,7 @@ type parquetRow struct {
 	Empty    bool  `parquet:"empty"`
 	Closed   bool  `parquet:"closed"`
 	Inferred bool  `parquet:"inferred"`
+	Unseen   bool  `parquet:"unseen"`
 	Takes    *bool `parquet:"takes,optional"`
 
 	Data  string `parquet:"data,optional"`
@@ -137,7 +138,7 @@ func (row *parquetRow) set(e *event.Event, source wire.SourceID) (size int) {
 		ID: int64(e.ID), Stream: text(e.Stream), Source: int32(source), Seq: int64(e.Seq), Time: e.Time, Kind: e.Kind.String(), // #nosec G115 -- bounded by their formats
 		Func: text(e.Func), File: text(e.File), Line: int64(e.Line), Key: text(e.Key), Ordinal: int64(e.Ordinal), // #nosec G115 -- as above
 		Message: text(e.Message), Peer: text(e.Peer), Child: text(e.Child), Ref: text(e.Ref),
-		Root: e.Root, Empty: e.Empty, Closed: e.Closed, Inferred: e.Inferred, Takes: e.Takes,
+		Root: e.Root, Empty: e.Empty, Closed: e.Closed, Inferred: e.Inferred, Unseen: e.Unseen, Takes: e.Takes,
 		Data:   text(string(e.Data)),
 		Parent: int64(e.Parent), Confidence: e.Confidence.String(), Correlation: int64(e.Correlation), // #nosec G115 -- as above
 		CorrelationConfidence: e.CorrelationConfidence.String(), Position: int32(e.Position), Background: e.Background, // #nosec G115 -- a chain is shorter

@@ -82,7 +82,8 @@ type chooser struct {
 	include, exclude []*pattern
 }
 
-// pattern is one of --include, --exclude and --args: a path or name in which "..." stands for anything.
+// pattern is one of --include, --exclude and --args: a path or name in which "..." stands for
+// anything, and so does "*" where it is not part of a receiver such as (*Queue).
 type pattern struct {
 	text    string
 	match   *regexp.Regexp
@@ -98,8 +99,10 @@ func newPatterns(texts []string) []*pattern {
 				continue
 			}
 			q := regexp.QuoteMeta(part)
+			// A star after a parenthesis is that of a method's pointer receiver, any other stands for anything, too.
+			q = strings.ReplaceAll(q, `\*`, ".*")
+			q = strings.ReplaceAll(q, `\(.*`, `\(\*`)
 			q = strings.ReplaceAll(q, `\.\.\.`, ".*")
-			q = strings.ReplaceAll(q, `\*`, `\*`)
 			// As for the go command, x/... is x as well.
 			if rest, ok := strings.CutSuffix(q, "/.*"); ok {
 				q = rest + "(/.*)?"

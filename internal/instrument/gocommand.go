@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 )
 
 // goCommand runs the go command as the user would: in his directory, with his environment and flags.
@@ -17,6 +18,7 @@ type goCommand struct {
 	path  string
 	dir   string
 	env   []string // set beside the user's own
+	tmp   string   // where it builds; "" is its own choice
 	flags []string // build flags: the user's, without those that we set ourselves
 }
 
@@ -30,12 +32,31 @@ const outputBytesMax = 64 << 10
 
 func (g *goCommand) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, g.path, args...) // #nosec G204 -- the go command, with the user's own flags
+	EndGently(cmd)
 	cmd.Dir = g.dir
 	cmd.Env = append(os.Environ(), g.env...)
 	if g.dir != "" {
 		cmd.Env = append(cmd.Env, "PWD="+g.dir)
 	}
+	if g.tmp != "" {
+		cmd.Env = append(cmd.Env, "GOTMPDIR="+g.tmp)
+	}
 	return cmd
+}
+
+// endsWithin is how long a command that is interrupted has until it is killed.
+const endsWithin = 10 * time.Second
+
+// EndGently makes the end of a command's context an interrupt, as if it was typed: the go command removes what it has begun, which
+// it could not do when it was killed.
+func EndGently(cmd *exec.Cmd) {
+	cmd.WaitDelay = endsWithin
+	cmd.Cancel = func() error {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return cmd.Process.Kill() // a system that can not interrupt
+		}
+		return nil
+	}
 }
 
 // output runs a command and returns its standard output. The error has what it said on the other.

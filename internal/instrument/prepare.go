@@ -33,6 +33,7 @@ type Options struct {
 	Inlinable bool // record functions, too, that the compiler would inline
 	NoRuntime bool // leave the standard library as it is: only calls and returns are recorded
 
+	TempDir  string                             // where the go command may leave what it does not clear up; may be ""
 	CacheDir string                             // "" is "pastcone" in the user's directory for caches
 	Progress func(step string, done, total int) // may be nil; is called from one goroutine at a time
 
@@ -55,6 +56,14 @@ type Prepared struct {
 	Missing           []string
 	GoVersion         string
 	UsedPreviousBuild bool // nothing has changed since the last time
+
+	Asked []AskedPackage // the packages that Options.Packages stand for
+}
+
+// AskedPackage is a package that the user named.
+type AskedPackage struct {
+	ImportPath string
+	Name       string // main if it is a program
 }
 
 // TableEntry is a line of the table of functions.
@@ -79,6 +88,7 @@ type preparation struct {
 	home     string            // of what is kept for this program
 	packages []*sourcePackage
 	files    []*sourceFile
+	asked    []AskedPackage
 	missing  []string
 	replaced replacements
 }
@@ -142,6 +152,12 @@ func (p *preparation) choose(ctx context.Context, chosen *chooser) (said []byte,
 	if err != nil {
 		return nil, err
 	}
+	p.asked = nil
+	for _, one := range all {
+		if !one.DepOnly {
+			p.asked = append(p.asked, AskedPackage{one.ImportPath, one.Name})
+		}
+	}
 	p.packages, p.files = choose(all, chosen, p.Test, p.source), nil
 	for _, pkg := range p.packages {
 		p.files = append(p.files, pkg.Files...)
@@ -197,7 +213,7 @@ func (p *preparation) miss(format string, args ...any) {
 
 // environment finds the go command, and the user's own overlay.
 func (p *preparation) environment(ctx context.Context) error {
-	p.go_ = &goCommand{path: "go", dir: p.Dir, flags: p.BuildFlags}
+	p.go_ = &goCommand{path: "go", dir: p.Dir, tmp: p.TempDir, flags: p.BuildFlags}
 	env, err := p.go_.environment(ctx)
 	if err != nil {
 		return err
@@ -351,7 +367,7 @@ func (p *preparation) make(ctx context.Context) (*Prepared, error) {
 			return nil, err
 		}
 	}
-	done := &Prepared{GoVersion: p.env.GOVERSION, Packages: len(p.packages), GoCommand: p.go_.path, Env: p.go_.env}
+	done := &Prepared{GoVersion: p.env.GOVERSION, Asked: p.asked, Packages: len(p.packages), GoCommand: p.go_.path, Env: p.go_.env}
 	table, plans, err := p.assign(ctx, inlinable, replace, done)
 	if err != nil {
 		return nil, err

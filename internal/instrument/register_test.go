@@ -118,6 +118,13 @@ func TestPatterns(t *testing.T) {
 		{"...", "anything/at.all", true},
 		{"orders.(*Queue)...", "orders.(*Queue).Push", true},
 		{"orders.(*Queue)...", "orders.Queue.Push", false},
+		{"orders.(*Queue).*", "orders.(*Queue).Push", true},
+		{"orders.(*Queue).*", "orders.(*Queues).Push", false},
+		{"orders.(*Queue).Push", "orders.(BigQueue).Push", false},
+		{"orders.*", "orders.(*Queue).Push", true},
+		{"orders.*", "reorders.Push", false},
+		{"orders.(...).Push", "orders.(*Queue).Push", true},
+		{"orders.Get*", "orders.GetAll", true},
 		{"x, example.com/b", "example.com/b", true},
 		{"a.b", "aXb", false},
 	} {

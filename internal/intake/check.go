@@ -24,7 +24,7 @@ const nameTailMax = 1_000_000_000_000
 
 const (
 	nameTailMask = 1<<40 - 1
-	sourceFlags  = wire.FlagRoot | wire.FlagEmpty | wire.FlagClosed | wire.FlagTakes | wire.FlagTakesNot | wire.FlagInferred
+	sourceFlags  = wire.FlagRoot | wire.FlagEmpty | wire.FlagClosed | wire.FlagTakes | wire.FlagTakesNot | wire.FlagInferred | wire.FlagUnseen
 )
 
 // check holds a batch against its bounds, and says whether a payload is too long, or has an unknown field

@@ -1,14 +1,13 @@
 package launch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/term"
 )
 
 // Ended says how a program came to its end.
@@ -30,17 +29,26 @@ func (e Ended) String() string {
 type process struct {
 	command *exec.Cmd
 	signals chan os.Signal
+	own     os.Signal     // is ours, and not handed on; may be nil
+	act     func()        // what it makes us do; must not wait
 	done    chan struct{} // closed when it has ended
 	ended   Ended
 	err     error
 }
 
-// start starts the program.
-func start(c *exec.Cmd) (*process, error) {
-	p := &process{command: c, signals: make(chan os.Signal, 16), done: make(chan struct{})}
+// signalsHeld is how many signals may wait until they are handed on: more than there are kinds that come by themselves.
+const signalsHeld = 64
+
+// start starts the program, unless ctx is over by then.
+func start(ctx context.Context, c *exec.Cmd, own os.Signal, act func()) (*process, error) {
+	p := &process{command: c, signals: make(chan os.Signal, signalsHeld), own: own, act: act, done: make(chan struct{})}
 	// From before the program is there: a signal that comes at this moment must end the program, not only us.
-	signal.Notify(p.signals, handedOn...)
-	if err := c.Start(); err != nil {
+	signal.Notify(p.signals, Heeded(handedOn...)...)
+	err := ctx.Err()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
 		signal.Stop(p.signals)
 		return nil, err
 	}
@@ -49,13 +57,27 @@ func start(c *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// forward hands signals on, except those that a terminal has sent to the program already.
+// Heeded gives the signals without those that whoever started us wants to be ignored, as nohup does. They stay so, for the program
+// too: catching them would make them its end.
+func Heeded(signals ...os.Signal) []os.Signal {
+	heeded := make([]os.Signal, 0, len(signals))
+	for _, s := range signals {
+		if !staysIgnored(s) || !signal.Ignored(s) {
+			heeded = append(heeded, s)
+		}
+	}
+	return heeded
+}
+
+// forward hands signals on, except those that a terminal has sent to the program already, and our own.
 func (p *process) forward() {
-	fromTerminal := term.IsTerminal(int(os.Stdin.Fd())) // #nosec G115 -- a small number
 	for {
 		select {
 		case s := <-p.signals:
-			if !fromTerminal || !typed(s) {
+			switch {
+			case s == p.own:
+				p.act()
+			case !typed(s) || !inForeground():
 				_ = p.command.Process.Signal(s) // it fails if the program has ended: then nobody needs it
 			}
 		case <-p.done:

@@ -30,9 +30,17 @@ type Options struct {
 	FlightBytes       int64
 
 	Capture string // path of the capture file to be made
+	// DumpOn, if set, is a signal that is not the program's: with policy overwrite it has what the ring holds written into a new file
+	// DumpBase-N.capture while the program goes on. Dumped is told what came of it, from one goroutine at a time.
+	DumpOn   os.Signal
+	DumpBase string
+	Dumped   func(path string, err error)
 	// Sink, if set, gets the events while the program runs.
 	Sink     source.Sink
 	Progress func(capture.Stats) // of the reading; may be nil
+
+	// Unless, if set, is asked last before the program starts: if it is over by then the program is not started.
+	Unless context.Context
 
 	Stdin          io.Reader // nil: ours, as of the others
 	Stdout, Stderr io.Writer
@@ -40,10 +48,13 @@ type Options struct {
 
 // Outcome is what came of a run.
 type Outcome struct {
-	Ended     Ended
-	Elapsed   time.Duration // from the program's start to its end
-	Collected capture.CollectStats
-	Read      capture.Stats // zero without a sink
+	Started bool
+	Ended   Ended
+	Elapsed time.Duration // from the program's start to its end
+	// RecorderCPU is the processor time that this process took from the program's start to its end: to collect, and to read along.
+	RecorderCPU time.Duration
+	Collected   capture.CollectStats
+	Read        capture.Stats // zero without a sink
 }
 
 // Niceness is how far this process steps back for the program that it records: see nice(1).
@@ -58,7 +69,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	var out Outcome
 	ring, err := capture.NewRing("", capture.RingOptions{Bytes: o.RingBytes, Policy: o.Policy, Functions: o.Entries})
 	if err != nil {
-		return out, err
+		return out, fmt.Errorf("the program was not run, since it could not be recorded: %w", err)
 	}
 	defer ring.Close()                   //nolint:errcheck // it is only memory
 	c := exec.Command(o.Path, o.Args...) // #nosec G204 -- the user's own program
@@ -89,14 +100,21 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	}
 	collector, err := capture.NewCollector(ring, collect)
 	if err != nil {
-		return out, err
+		return out, fmt.Errorf("the program was not run, since it could not be recorded: %w", err)
 	}
-	began := time.Now()
-	program, err := start(c)
+	dumping := newDumping(&o, collector)
+	defer dumping.end()
+	unless := o.Unless
+	if unless == nil {
+		unless = context.Background()
+	}
+	began, computed := time.Now(), processorTime()
+	program, err := start(unless, c, o.DumpOn, dumping.ask)
 	if err != nil {
 		close(ended)
 		return out, errors.Join(fmt.Errorf("the program does not start: %w", err), collector.Run(ctx), os.Remove(o.Capture))
 	}
+	out.Started = true
 	stepBack(Niceness)
 
 	collected := make(chan struct{}) // closed when the capture file is whole
@@ -110,12 +128,12 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	go func() {
 		defer close(read)
 		if o.Sink != nil {
-			out.Read, reading = o.follow(ctx, collected, &consumed)
+			out.Read, reading = o.follow(ctx, program.command.Process.Pid, collected, &consumed)
 		}
 	}()
 
 	<-program.done
-	out.Ended, out.Elapsed = program.ended, time.Since(began)
+	out.Ended, out.Elapsed, out.RecorderCPU = program.ended, time.Since(began), processorTime()-computed
 	close(ended)
 	<-collected
 	<-read
@@ -124,15 +142,16 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 }
 
 // follow reads the capture file as it grows, and hands its events over.
-func (o *Options) follow(ctx context.Context, collected <-chan struct{}, consumed *atomic.Int64) (capture.Stats, error) {
+func (o *Options) follow(ctx context.Context, process int, collected <-chan struct{}, consumed *atomic.Int64) (capture.Stats, error) {
 	// Whatever happens, the collector is never kept waiting for a reader that is gone.
 	defer consumed.Store(1 << 62)
+	// Nothing is given back to the disk on the way: if we are killed, the file has all that the recording lacks.
 	f, err := os.Open(o.Capture)
 	if err != nil {
 		return capture.Stats{}, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return capture.Read(ctx, &follower{ctx, f, collected}, o.Capture, capture.Options{Progress: func(s capture.Stats) {
+	return capture.Read(ctx, &follower{ctx: ctx, file: f, ended: collected, aside: newAside(process)}, o.Capture, capture.Options{Progress: func(s capture.Stats) {
 		consumed.Store(s.InputBytes)
 		if o.Progress != nil {
 			o.Progress(s)

@@ -48,6 +48,9 @@ type Tests struct {
 // StartTests instruments the packages and starts go test on them; binaryArgs stand behind the packages. self is the command
 // line that runs RecordBinary: the plan, the binary and its arguments are appended.
 func StartTests(ctx context.Context, o instrument.Options, plan Plan, self, binaryArgs []string, tell Teller) (*Tests, error) {
+	if err := forThisMachine(ctx, o.Dir); err != nil {
+		return nil, err
+	}
 	o.Test = true
 	build, test := splitTestFlags(o.BuildFlags)
 	if slices.ContainsFunc(test, func(f string) bool { return strings.HasPrefix(strings.TrimLeft(f, "-"), "exec") }) {
@@ -88,7 +91,7 @@ func StartTests(ctx context.Context, o instrument.Options, plan Plan, self, bina
 	t.command = exec.Command(prepared.GoCommand, slices.Concat(args, o.Packages, binaryArgs)...) // #nosec G204 -- the go command, with the user's own flags
 	t.command.Dir, t.command.Env = o.Dir, append(os.Environ(), prepared.Env...)
 	t.command.Stdin, t.command.Stdout, t.command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if t.process, err = start(t.command); err != nil {
+	if t.process, err = start(ctx, t.command, nil, nil); err != nil {
 		return nil, fmt.Errorf("%s: %w: is Go installed?", prepared.GoCommand, err)
 	}
 	return t, nil

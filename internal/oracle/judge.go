@@ -380,5 +380,5 @@ func given(e event.Event) string {
 		takes = fmt.Sprint(*e.Takes)
 	}
 	return fmt.Sprint(e.Time, e.Kind, " ", e.Func, e.File, ":", e.Line, " ", e.Key, " ", e.Ordinal, " ", e.Message, " ", e.Peer, " ",
-		e.Child, " ", e.Ref, e.Cause, e.Root, e.Empty, e.Closed, takes, string(e.Data), e.Extra)
+		e.Child, " ", e.Ref, e.Cause, e.Root, e.Empty, e.Closed, takes, e.Inferred, e.Unseen, string(e.Data), e.Extra)
 }

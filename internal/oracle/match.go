@@ -111,7 +111,7 @@ func matchMessages(nodes []*node) {
 		case e.Kind == event.KindSend:
 			waiting[e.Key] = append(waiting[e.Key], n)
 			note(senders, e.Key, e.Stream)
-		case e.Kind == event.KindReceive && !e.Closed && e.Ordinal == 0 && e.Message == "":
+		case e.Kind == event.KindReceive && !e.Closed && !e.Unseen && e.Ordinal == 0 && e.Message == "":
 			note(receivers, e.Key, e.Stream)
 		}
 	}
@@ -122,6 +122,7 @@ func matchMessages(nodes []*node) {
 		}
 		n.send.wanted = true
 		switch {
+		case e.Unseen: // "what it came from left no record"
 		case e.Key != "" && e.Ordinal > 0:
 			n.send.with = ordinals[byOrdinal{e.Key, e.Ordinal}]
 		case e.Message != "":
@@ -161,7 +162,10 @@ func matchCloses(nodes []*node) {
 	}
 	for _, n := range nodes {
 		if n.Event.Kind == event.KindReceive && n.Event.Closed {
-			n.close = meeting{wanted: true, with: closes[n.Event.Key]}
+			n.close = meeting{wanted: true}
+			if !n.Event.Unseen {
+				n.close.with = closes[n.Event.Key]
+			}
 		}
 	}
 }
@@ -195,6 +199,10 @@ func matchLocks(nodes []*node) {
 	for _, n := range nodes {
 		e := n.Event
 		if e.Kind != event.KindAcquire {
+			continue
+		}
+		if e.Unseen { // what let it in is not among the releases, so it does not count either
+			n.release = meeting{wanted: true}
 			continue
 		}
 		acquires[e.Key]++

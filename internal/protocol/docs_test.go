@@ -34,7 +34,7 @@ func examples(t *testing.T) map[string][]byte {
 	}
 	lines := append(BeginBatch(nil, KindLines, 2), `{"stream":"g1","seq":1,"time":5,"kind":"log"}`+"\n"...)
 	return map[string][]byte{
-		"hello":      (&Hello{Version, "billing", "ndjson", "session-of-this-run", true}).Append(nil),
+		"hello":      (&Hello{Version, "billing", "ndjson", "session-of-this-run", true, ""}).Append(nil),
 		"batch":      EndFrame(batch, 0),
 		"lines":      EndFrame(lines, 0),
 		"end":        AppendFrame(nil, KindEnd, nil),
@@ -104,7 +104,7 @@ func TestDocument_TablesAreThoseOfTheCode(t *testing.T) {
 		}
 	}
 	wanted = append(wanted, "kind: "+strings.Join(kinds, ", ")+" |",
-		fmt.Sprintf("flags: %d root, %d empty, %d closed, %d takes, %d takes not, %d inferred |", wire.FlagRoot, wire.FlagEmpty, wire.FlagClosed, wire.FlagTakes, wire.FlagTakesNot, wire.FlagInferred),
+		fmt.Sprintf("flags: %d root, %d empty, %d closed, %d takes, %d takes not, %d inferred, %d unseen |", wire.FlagRoot, wire.FlagEmpty, wire.FlagClosed, wire.FlagTakes, wire.FlagTakesNot, wire.FlagInferred, wire.FlagUnseen),
 		fmt.Sprintf("| a frame to a server | %d MiB", FrameBytesMax>>20),
 		fmt.Sprintf("| a frame to a client | %d MiB", AnswerBytesMax>>20),
 		fmt.Sprintf("| arguments of a query | %d MiB", ArgsBytesMax>>20),

@@ -12,7 +12,9 @@ import (
 // Version is that of the protocol. A server takes a client of any version from 1 to its own.
 //
 //	2: a hello has flags; the frame hurry; the code ended
-const Version = 3
+//	3: what became of the events, in ended
+//	4: a hello has a token; the code not allowed
+const Version = 4
 
 // The bounds of frames.
 const (

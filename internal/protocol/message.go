@@ -12,6 +12,7 @@ const magic = "pastcone"
 // The bounds of messages.
 const (
 	TextBytesMax    = 1024 // of a source's name, a format, a session, an operation
+	TokenBytesMax   = 256
 	ReasonBytesMax  = 4096 // of a reason
 	ArgsBytesMax    = 1 << 20
 	DeadlineMsMax   = 24 * 60 * 60 * 1000
@@ -26,7 +27,25 @@ type Hello struct {
 	Format  string // what the events are made from, for people: "ndjson", "probe", "gotrace"
 	Session string // the same for all connections of one source, another one for each source
 	Finite  bool   // the source has an end, and End will say so; since version 2
+	Token   Token  // that lets the client in; empty: none; since version 4
 }
+
+// Token is a secret: however it is printed, it does not show.
+type Token string
+
+// String hides it.
+func (t Token) String() string {
+	if t == "" {
+		return "no token"
+	}
+	return "a token"
+}
+
+// GoString hides it from %#v.
+func (t Token) GoString() string { return t.String() }
+
+// MarshalText hides it from encoders, as those of logs.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // helloFinite is the flag of a hello.
 const helloFinite = 1
@@ -77,6 +96,8 @@ const (
 	CodeClosing     Code = 7 // the server is going down; try again later
 	CodeNoRecording Code = 8 // the server takes no events
 	CodeEnded       Code = 9 // the source has ended; since version 2
+
+	CodeNotAllowed Code = 10 // no token or certificate, or one that does not allow it; since version 4
 )
 
 // Codes is the table of all codes.
@@ -95,6 +116,7 @@ var Codes = [...]struct {
 	{CodeClosing, "closing", true, "the server is going down"},
 	{CodeNoRecording, "no recording", false, "the server takes no events"},
 	{CodeEnded, "ended", false, "the source has ended: the server has all of it"},
+	{CodeNotAllowed, "not allowed", false, "no token or certificate, or one that does not allow it"},
 }
 
 // String gives the name of the code.
@@ -163,6 +185,9 @@ func (h *Hello) Append(dst []byte) []byte {
 		}
 		dst = binary.AppendUvarint(dst, flags)
 	}
+	if h.Version >= 4 {
+		dst = appendText(dst, string(h.Token))
+	}
 	return EndFrame(dst, start)
 }
 
@@ -181,6 +206,9 @@ func (h *Hello) Parse(p []byte) error {
 	}
 	if h.Finite = false; h.Version >= 2 && h.Version <= Version {
 		h.Finite = d.number("flags", helloFinite)&helloFinite != 0
+	}
+	if h.Token = ""; h.Version >= 4 && h.Version <= Version {
+		h.Token = Token(d.text("token", TokenBytesMax))
 	}
 	// What a later version adds to a hello comes behind: its client must be told the version, no more.
 	if h.Version > Version {

@@ -3,7 +3,9 @@ package protocol
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -163,9 +165,10 @@ func TestMessages_Bounds(t *testing.T) {
 		says string
 	}{
 		"hello of something else":    {new(Hello).Parse([]byte("something else")), ErrMalformed, "begins with"},
-		"a source without a session": {new(Hello).Parse(payload((&Hello{1, "s", "f", "short", false}).Append(nil))), ErrMalformed, "at least 16"},
-		"a source's name too long":   {new(Hello).Parse(payload((&Hello{1, long, "f", "", false}).Append(nil))), ErrMalformed, "beyond 1024"},
-		"a name that is no text":     {new(Hello).Parse(payload((&Hello{1, "\xff", "f", strings.Repeat("x", 20), false}).Append(nil))), ErrMalformed, "UTF-8"},
+		"a source without a session": {new(Hello).Parse(payload((&Hello{1, "s", "f", "short", false, ""}).Append(nil))), ErrMalformed, "at least 16"},
+		"a source's name too long":   {new(Hello).Parse(payload((&Hello{1, long, "f", "", false, ""}).Append(nil))), ErrMalformed, "beyond 1024"},
+		"a name that is no text":     {new(Hello).Parse(payload((&Hello{1, "\xff", "f", strings.Repeat("x", 20), false, ""}).Append(nil))), ErrMalformed, "UTF-8"},
+		"a token too long":           {new(Hello).Parse(payload((&Hello{4, "", "", "", false, Token(long)}).Append(nil))), ErrMalformed, "beyond 256"},
 		"batch 0":                    {func() error { _, _, err := ParseBatch([]byte{0}); return err }(), ErrMalformed, "begin at 1"},
 		"batch without a number":     {func() error { _, _, err := ParseBatch(nil); return err }(), ErrMalformed, "no number"},
 		"a batch beyond all":         {func() error { _, _, err := ParseBatch(binary.AppendUvarint(nil, 1<<63)); return err }(), ErrMalformed, "beyond"},
@@ -178,7 +181,7 @@ func TestMessages_Bounds(t *testing.T) {
 	}
 	// What a later version adds behind is not our business; that it is later is.
 	var h Hello
-	if err := h.Parse(append(payload((&Hello{7, "", "", "", false}).Append(nil)), "more"...)); err != nil || h.Version != 7 {
+	if err := h.Parse(append(payload((&Hello{7, "", "", "", false, ""}).Append(nil)), "more"...)); err != nil || h.Version != 7 {
 		t.Errorf("a later hello: %v, %+v", err, h)
 	}
 	for _, frame := range [][]byte{(&Refused{1, CodeInternal, "x" + long}).Append(nil), (&Refused{1, CodeInternal, long}).Append(nil)} {
@@ -186,6 +189,31 @@ func TestMessages_Bounds(t *testing.T) {
 		if err := r.Parse(payload(frame)); err != nil || !utf8.ValidString(r.Reason) || !strings.HasSuffix(r.Reason, "…") {
 			t.Errorf("a reason that is too long: %v", err)
 		}
+	}
+}
+
+// A token does not show, however a hello is printed; it goes over the line from version 4 on.
+func TestHello_ATokenDoesNotShow(t *testing.T) {
+	const secret = "pct_abcdefgh_verysecret"
+	h := Hello{Version: 4, Token: secret}
+	asJSON, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(h), fmt.Sprintf("%v %+v %#v %s %q", h, h, h, h.Token, h.Token), string(asJSON)} {
+		if strings.Contains(text, "verysecret") {
+			t.Errorf("the token shows: %s", text)
+		}
+	}
+	for version, want := range map[uint64]Token{1: "", 2: "", 3: "", 4: secret} {
+		h.Version = version
+		var got Hello
+		if err := got.Parse(h.Append(nil)[5 : len(h.Append(nil))-4]); err != nil || got.Token != want {
+			t.Errorf("version %d: %d bytes of token, %v", version, len(got.Token), err)
+		}
+	}
+	if Token("").String() != "no token" {
+		t.Error("an empty one")
 	}
 }
 
@@ -214,7 +242,8 @@ func FuzzFrames(f *testing.F) {
 		f.Add(byte(k), p)
 		all = AppendFrame(all, k, p)
 	}
-	f.Add(byte(KindHello), (&Hello{1, "a", "b", strings.Repeat("s", 20), false}).Append(nil)[5:])
+	f.Add(byte(KindHello), (&Hello{1, "a", "b", strings.Repeat("s", 20), false, ""}).Append(nil)[5:])
+	f.Add(byte(KindHello), (&Hello{4, "a", "b", strings.Repeat("s", 20), true, "pct_id_secret"}).Append(nil)[5:])
 	f.Add(byte(0), all)
 	f.Fuzz(func(t *testing.T, kind byte, p []byte) {
 		if kind == 0 { // a stream of frames

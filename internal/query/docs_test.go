@@ -48,6 +48,32 @@ func TestTheExamplesOfTheDocumentationGiveWhatStandsThere(t *testing.T) {
 	}
 }
 
+// What docs/query.md says to ask of a recorded Go program finds something in a recording of one.
+func TestTheQuestionsOfTheDocumentationHaveAnswers(t *testing.T) {
+	text, err := os.ReadFile("../../docs/query.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := late(t)
+	ran := 0
+	for _, block := range strings.Split(string(text), "```ask\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		for _, asked := range strings.Split(strings.TrimSpace(block), "\n") {
+			ran++
+			sum, err := query.Run(ctx, r, parse(t, asked), query.Options{CausalBudget: generous}, func(*query.Hit) error { return nil })
+			if err != nil || sum.Cut || sum.Matched == 0 || sum.Given == 0 {
+				t.Errorf("%s: %d of %d, %v", asked, sum.Given, sum.Matched, err)
+			}
+		}
+	}
+	if ran < 14 {
+		t.Errorf("only %d questions", ran)
+	}
+	if id := theOne(t, r, "first:({ kind = return } < { kind = call && root }) | sort(duration desc)"); id != theOne(t, r, `{ kind = return && stream = "g20" && func =~ "Checkout" }`) {
+		t.Errorf("event %d is not the return of the slowest request", id)
+	}
+}
+
 func TestTheDocumentationListsEveryField(t *testing.T) {
 	text, err := os.ReadFile("../../docs/query.md")
 	if err != nil {

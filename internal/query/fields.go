@@ -34,6 +34,7 @@ const (
 	fieldClosed
 	fieldTakes
 	fieldInferred
+	fieldUnseen
 	fieldBackground
 	fieldParent
 	fieldCorrelation
@@ -91,6 +92,7 @@ var fieldTable = [...]fieldInfo{
 	{fieldClosed, "closed", typeBoolean, wire.ColFlags, "a receive that found its channel closed"},
 	{fieldTakes, "takes", typeBoolean, wire.ColFlags, "its source says whether the receive takes on work"},
 	{fieldInferred, "inferred", typeBoolean, wire.ColFlags, "its source inferred where the receive comes from"},
+	{fieldUnseen, "unseen", typeBoolean, wire.ColFlags, "what the receive or acquire came from left no record"},
 	{fieldData, "data", typeData, wire.ColData, "its further values: data.user.id, data.items.0"},
 	{fieldEventID, "id", typeInteger, 0, "its number in the recording"},
 	{fieldParent, "parent", typeInteger, wire.ColParent, "the id of the event on whose behalf it happened"},

@@ -102,11 +102,19 @@ func Future(ctx context.Context, r Reader, id event.ID, o FutureOptions) (*Tree,
 		}
 	}
 	if t.More > 0 {
-		t.Cut = fmt.Sprintf("%d effects are left out: at most %d levels, %d effects of an event and %d events in all are shown",
-			t.More, o.DepthMax, o.WidthMax, o.NodesMax)
+		t.Cut = fmt.Sprintf("%s left out: at most %s, %s of an event and %s in all are shown", countOf(t.More, "effect is", "effects are"),
+			countOf(o.DepthMax, "level", "levels"), countOf(o.WidthMax, "effect", "effects"), countOf(o.NodesMax, "event", "events"))
 	}
 	t.Cut = l.damaged.toldWith(t.Cut)
 	return t, nil
+}
+
+// countOf gives a number with what it counts.
+func countOf[N int | uint64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
 }
 
 // edgeOf gives the edge through which an effect was found.

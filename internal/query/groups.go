@@ -548,7 +548,7 @@ func rawOf(id fieldID) func(c *wire.Columns, i int) uint64 {
 		return func(c *wire.Columns, i int) uint64 { return uint64(c.Kind[i]) }
 	case fieldFunc, fieldFile, fieldLine:
 		return func(c *wire.Columns, i int) uint64 { return uint64(c.Site[i]) }
-	case fieldRoot, fieldEmpty, fieldClosed, fieldTakes, fieldInferred, fieldBackground:
+	case fieldRoot, fieldEmpty, fieldClosed, fieldTakes, fieldInferred, fieldUnseen, fieldBackground:
 		return func(c *wire.Columns, i int) uint64 { return uint64(c.Flags[i]) }
 	case fieldCorrelation:
 		return func(c *wire.Columns, i int) uint64 { return uint64(c.Correlation[i]) }

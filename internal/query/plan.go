@@ -269,7 +269,7 @@ func (p *planner) flag(c *compare) predicate {
 	want := (c.value.text == "true") == (c.op == opEqual)
 	mask := map[fieldID]wire.Flags{
 		fieldRoot: wire.FlagRoot, fieldEmpty: wire.FlagEmpty, fieldClosed: wire.FlagClosed, fieldBackground: wire.FlagBackground,
-		fieldInferred: wire.FlagInferred,
+		fieldInferred: wire.FlagInferred, fieldUnseen: wire.FlagUnseen,
 	}[c.field.id]
 	if c.field.id == fieldTakes {
 		unsaid := flagged{wire.FlagTakes | wire.FlagTakesNot, 0}

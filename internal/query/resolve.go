@@ -15,6 +15,8 @@ type AnswerError struct {
 	Events   []event.ID // some of the answers
 	More     bool       // there are more than those
 	Cut      string     // what was not looked at because it is damaged
+	Stream   string     // where the question was for a place in a stream: its name
+	Length   uint64     // and the number of its last event, from 1; 0: there is none
 }
 
 // Error says what to ask instead.
@@ -26,6 +28,12 @@ func (e *AnswerError) Error() string {
 }
 
 func (e *AnswerError) text() string {
+	if len(e.Events) == 0 && e.Stream != "" {
+		if e.Length == 0 {
+			return fmt.Sprintf("there is no event %s: no stream has that name", e.Question)
+		}
+		return fmt.Sprintf("there is no event %s: the events of %s are numbered from 1 to %d", e.Question, e.Stream, e.Length)
+	}
 	if len(e.Events) == 0 {
 		return fmt.Sprintf("no event matches %s", e.Question)
 	}
@@ -58,7 +66,7 @@ func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, e
 	if text == "" {
 		return 0, fmt.Errorf("which event? give an id, first:QUERY, last:QUERY, or a query with one answer")
 	}
-	question, most := text, answersShown+1
+	question, most, stream := text, answersShown+1, ""
 	o.Descending = false
 	if rest, ok := strings.CutPrefix(text, "first:"); ok {
 		question, most = rest, 1
@@ -67,7 +75,8 @@ func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, e
 		o.Descending = true
 	} else if i := strings.LastIndexByte(text, '#'); i > 0 && !strings.ContainsAny(text, "{}") {
 		if _, err := strconv.ParseUint(text[i+1:], 10, 63); err == nil {
-			question = fmt.Sprintf("{ stream = %s && seq = %s }", strconv.Quote(text[:i]), text[i+1:])
+			stream = text[:i]
+			question = fmt.Sprintf("{ stream = %s && seq = %s }", strconv.Quote(stream), text[i+1:])
 		}
 	}
 	q, err := Parse(question)
@@ -101,5 +110,25 @@ func Resolve(ctx context.Context, r Reader, text string, o Options) (event.ID, e
 	if sum.Damaged > 0 {
 		answers.Cut = sum.Reason
 	}
+	if stream != "" && len(ids) == 0 {
+		answers.Question, answers.Stream = text, stream
+		if answers.Length, err = lengthOf(ctx, r, stream, o); err != nil {
+			return 0, err
+		}
+	}
 	return 0, answers
+}
+
+// lengthOf gives the number of the last event of a stream; 0: it has none.
+func lengthOf(ctx context.Context, r Reader, stream string, o Options) (length uint64, err error) {
+	q, err := Parse(fmt.Sprintf("{ stream = %s } | max(seq)", strconv.Quote(stream)))
+	if err != nil {
+		return 0, err
+	}
+	o.HitsMax, o.Descending = 0, false
+	_, err = Run(ctx, r, q, o, func(h *Hit) error {
+		length = uint64(max(h.Values[0].Whole, 0)) // #nosec G115 -- not negative
+		return nil
+	})
+	return length, err
 }

@@ -77,7 +77,10 @@ type run struct {
 	first, end event.ID
 	sum        Summary
 	damaged    damages
-	void       bool // a set was cut off whose missing members would make the answer wrong
+	scans      int                   // begun
+	read       []event.ID            // the blocks that the first one read
+	counted    map[event.ID]struct{} // those that any has read, from the second one on
+	void       bool                  // a set was cut off whose missing members would make the answer wrong
 }
 
 func newRun(ctx context.Context, r Reader, q *Query, o Options) *run {

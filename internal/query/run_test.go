@@ -309,6 +309,16 @@ func TestTheIndexLeavesBlocksOut(t *testing.T) {
 	}
 }
 
+func TestABlockIsCountedOnceHoweverOftenItIsRead(t *testing.T) {
+	r, events := shop(t, 8)
+	for _, text := range []string{"{} << ({} << { kind = call })", "({} >> { kind = error }) | count()", "{ kind = error } << { kind = acquire } << { func =~ \"rebuild\" }"} {
+		_, sum := answers(t, r, text, query.Options{})
+		if sum.BlocksRead == 0 || sum.BlocksRead > sum.Blocks || sum.RowsRead > uint64(len(events)) {
+			t.Errorf("%s: %d blocks of %d, %d rows of %d", text, sum.BlocksRead, sum.Blocks, sum.RowsRead, len(events))
+		}
+	}
+}
+
 func TestADeadlineCutsTheAnswerAndSaysSo(t *testing.T) {
 	r, _ := shop(t, 4)
 	for _, text := range []string{"{}", "{} | sort(time)", "{} | count() by (stream)", "{} | count() by (func)", "{} << { kind = error }"} {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
@@ -22,14 +23,14 @@ const inlineBlocks = 1
 // At most 2 × workers blocks are under way or waiting to be taken, so a slow taker bounds the memory.
 func scan[T any](x *run, infos []wire.BlockInfo, work func(*view) (T, error), take func(T) error) (complete bool, err error) {
 	began := time.Now()
+	x.scans++
 	taken := 0
 	step := func(info wire.BlockInfo, result T, err error) error {
 		if IsDamage(err) && x.damaged.skip(blockError(info.Base, info.Rows, err)) {
 			return nil
 		}
 		if err == nil {
-			x.sum.BlocksRead++
-			x.sum.RowsRead += uint64(info.Rows) // #nosec G115 -- a count
+			x.count(info)
 			taken++
 			err = take(result)
 		}
@@ -60,6 +61,25 @@ func scan[T any](x *run, infos []wire.BlockInfo, work func(*view) (T, error), ta
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// count counts a block that was read, once: a query with relations reads some several times.
+func (x *run) count(info wire.BlockInfo) {
+	if x.scans > 1 && x.counted == nil {
+		x.counted = make(map[event.ID]struct{}, len(x.read))
+		for _, base := range x.read {
+			x.counted[base] = struct{}{}
+		}
+	}
+	if x.counted == nil {
+		x.read = append(x.read, info.Base)
+	} else if _, again := x.counted[info.Base]; again {
+		return
+	} else {
+		x.counted[info.Base] = struct{}{}
+	}
+	x.sum.BlocksRead++
+	x.sum.RowsRead += uint64(info.Rows) // #nosec G115 -- a count
 }
 
 // outcome is what a block has brought.

@@ -80,7 +80,7 @@ func Show(ctx context.Context, r Reader, id event.ID, o ShowOptions) (*Detail, e
 		return nil, err
 	}
 	if n.cut {
-		d.Cut = fmt.Sprintf("neighbours in the stream are only looked for in %d blocks on each side", o.BlocksMax)
+		d.Cut = "neighbours in the stream are only looked for in " + countOf(o.BlocksMax, "block", "blocks") + " on each side"
 	}
 	d.Cut = l.damaged.toldWith(d.Cut)
 	return d, nil

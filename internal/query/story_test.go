@@ -151,11 +151,12 @@ func TestWhyShowsOnlyTheWaitsOfTheWorkThatItExplains(t *testing.T) {
 		event.Event{Stream: "driver", Kind: event.KindAcquire, Key: "l", Correlation: 1, Causes: lock(1, 2)}, // before the job
 		event.Event{Stream: "driver", Kind: event.KindSend, Key: "jobs", Correlation: 4, Causes: by(event.EdgeContext, 1)},
 		event.Event{Stream: "worker", Kind: event.KindReceive, Key: "jobs", Correlation: 4, Causes: by(event.EdgeMessage, 4)},
-		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 4, Causes: lock(5, 2)},
-		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 1, Causes: lock(1, 2)}, // for other work
+		event.Event{Stream: "other", Kind: event.KindRelease, Key: "l", Correlation: 2},
+		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 4, Causes: lock(5, 6)},
+		event.Event{Stream: "worker", Kind: event.KindAcquire, Key: "l", Correlation: 1, Causes: lock(1, 6)}, // for other work
 		event.Event{Stream: "worker", Kind: event.KindError, Correlation: 4, Causes: by(event.EdgeContext, 5)},
 	)
-	if got := outline(why(t, r, 8, query.WhyOptions{})); got != "1 4 5 8(6<2 1µs)" {
+	if got := outline(why(t, r, 9, query.WhyOptions{})); got != "1 4 5 9(7<6 2µs)" {
 		t.Errorf("the chain is %s", got)
 	}
 }
@@ -180,16 +181,35 @@ func TestWhyShowsTheLongestWaitsAndCountsTheRest(t *testing.T) {
 	}
 }
 
-func TestALockThatTheStreamItselfHadLetGoIsNoWait(t *testing.T) {
+func TestALockThatWasFreeIsNoWait(t *testing.T) {
+	lock := func(release event.ID) []event.Edge {
+		return []event.Edge{{ID: 1, Kind: event.EdgeContext, P: 1}, {ID: release, Kind: event.EdgeLock, P: 1}}
+	}
 	r := told(t, 1,
 		event.Event{Stream: "g1", Kind: event.KindCall},
-		event.Event{Stream: "g1", Kind: event.KindRelease, Key: "l", Causes: by(event.EdgeContext, 1)},
-		event.Event{Stream: "g2", Kind: event.KindRelease, Key: "m"},
-		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "l", Causes: by(event.EdgeContext, 1, 2)},
-		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "m", Causes: by(event.EdgeContext, 1, 3)},
+		event.Event{Stream: "g1", Kind: event.KindRelease, Key: "own", Causes: by(event.EdgeContext, 1)},
+		event.Event{Stream: "g2", Kind: event.KindRelease, Key: "free"},
+		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "own", Causes: lock(2)},
+		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "free", Causes: lock(3)},
+		event.Event{Stream: "g2", Kind: event.KindRelease, Key: "held"},
+		event.Event{Stream: "g1", Kind: event.KindAcquire, Key: "held", Causes: lock(6)},
 		event.Event{Stream: "g1", Kind: event.KindError, Causes: by(event.EdgeContext, 1)},
 	)
-	if got := outline(why(t, r, 6, query.WhyOptions{})); got != "1 6(5<3 1µs)" {
+	if got := outline(why(t, r, 8, query.WhyOptions{})); got != "1 8(7<6 2µs)" {
+		t.Errorf("the chain is %s", got)
+	}
+}
+
+func TestTheEndOfAChannelIsWaitedForOnce(t *testing.T) {
+	ends := []event.Edge{{ID: 1, Kind: event.EdgeContext, P: 1}, {ID: 2, Kind: event.EdgeClose, P: 1}}
+	r := told(t, 1,
+		event.Event{Stream: "g1", Kind: event.KindCall},
+		event.Event{Stream: "g2", Kind: event.KindClose, Key: "done"},
+		event.Event{Stream: "g1", Kind: event.KindReceive, Key: "done", Closed: true, Causes: ends},
+		event.Event{Stream: "g1", Kind: event.KindReceive, Key: "done", Closed: true, Causes: ends},
+		event.Event{Stream: "g1", Kind: event.KindError, Causes: by(event.EdgeContext, 1)},
+	)
+	if got := outline(why(t, r, 5, query.WhyOptions{})); got != "1 5(3<2 2µs)" {
 		t.Errorf("the chain is %s", got)
 	}
 }
@@ -491,8 +511,10 @@ func TestResolve(t *testing.T) {
 		{"73", 0, "no event 73"},
 		{"99999999999999999999", 0, "a set of events"},
 		{"", 0, "which event?"},
-		{"g21#99", 0, "no event matches"},
+		{"g21#99", 0, "from 1 to 9"},
 		{"g21#x", 0, "unexpected"},
+		{"g21#0", 0, "no event g21#0: the events of g21 are numbered from 1 to 9"},
+		{"g77#1", 0, "no stream has that name"},
 		{"{ kind = error }", 0, "several events match { kind = error }: 53, 63: narrow it"},
 		{"{ kind = call }", 0, "and more"},
 		{"{ kind = gap }", 0, "no event matches"},

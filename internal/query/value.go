@@ -196,7 +196,7 @@ func (g *getter) value(c *wire.Columns, i int) Value {
 		return textValue(g.table.NameOf(c.Child[i]))
 	case fieldMessage, fieldRef, fieldCause:
 		return g.rare(c.ExtOf(i))
-	case fieldRoot, fieldEmpty, fieldClosed, fieldBackground, fieldTakes, fieldInferred:
+	case fieldRoot, fieldEmpty, fieldClosed, fieldBackground, fieldTakes, fieldInferred, fieldUnseen:
 		return flagValue(g.field.id, c.Flags[i])
 	case fieldParent:
 		return wholeValue(uint64(c.Parent[i]))
@@ -245,6 +245,8 @@ func flagValue(id fieldID, f wire.Flags) Value {
 		return boolValue(f&wire.FlagClosed != 0)
 	case fieldInferred:
 		return boolValue(f&wire.FlagInferred != 0)
+	case fieldUnseen:
+		return boolValue(f&wire.FlagUnseen != 0)
 	case fieldTakes:
 		if f&(wire.FlagTakes|wire.FlagTakesNot) == 0 {
 			return Value{}

@@ -3,7 +3,6 @@ package query
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -16,6 +15,9 @@ type WhyOptions struct {
 	DepthMax  int // most steps, counted from the event; 0: 1,000
 	WaitsMax  int // most waits shown with a step; 0: 3
 	BlocksMax int // most blocks read to find waits and returns; 0: 64
+
+	// Meanwhile asks what the rest of the same work was doing. Where somebody gave up waiting, that is told without being asked.
+	Meanwhile bool
 }
 
 func (o WhyOptions) withDefaults() WhyOptions {
@@ -29,8 +31,12 @@ func (o WhyOptions) withDefaults() WhyOptions {
 type Chain struct {
 	Steps  []Step
 	Top    Top    // why it begins where it begins
-	Errors []*Row // other errors of the same correlation in the event's past, the latest first
+	First  *Row   // where the error came up that this event passes on; nil where that is here, and of other kinds
+	Errors []*Row // where other errors of the same correlation in the event's past came up, the latest first
 	Cut    string // what was not looked at, if anything
+
+	Meanwhile *Meanwhile // what the same work was doing in other streams; nil: not asked
+	Asked     *Row       // the event that was asked about, where its First is explained in its place
 }
 
 // Top says why a chain begins where it begins.
@@ -133,6 +139,9 @@ func Why(ctx context.Context, r Reader, id event.ID, o WhyOptions) (*Chain, erro
 		return nil, err
 	}
 	if err := w.addErrors(); err != nil {
+		return nil, err
+	}
+	if err := w.addMeanwhile(); err != nil {
 		return nil, err
 	}
 	c.Cut = l.damaged.toldWith(c.Cut)
@@ -239,7 +248,7 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 		}
 		var err error
 		if rows, err = w.r.Find(info.Base, wire.ColStream, names, rows[:0]); err == nil {
-			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColCorrelation|wire.ColFurther, &c)
+			err = w.r.ReadRows(info.Base, rows, wire.ColStream|wire.ColSource|wire.ColTime|wire.ColKind|wire.ColCorrelation|wire.ColParent|wire.ColFurther, &c)
 		}
 		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
 			continue
@@ -258,7 +267,8 @@ func (w *whyScan) scanWaits(p wire.Prune, stretches map[streamKey][]stretch, wai
 			if c.Correlation[i] != w.c.Event().Event.Correlation { // on behalf of other work
 				continue
 			}
-			if len(c.FurtherOf(i)) == 0 && len(w.r.LateCauses(id)) == 0 {
+			reply := c.ParentKind[i] == event.EdgeMessage && c.Kind[i] == event.KindReceive
+			if len(c.FurtherOf(i)) == 0 && !reply && len(w.r.LateCauses(id)) == 0 {
 				continue
 			}
 			for _, s := range who.stretches {
@@ -301,6 +311,13 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 			return err
 		}
 		edges, late := further(row)
+		if parent, parentLate := parentEdge(row); parent.Kind == event.EdgeMessage && row.Event.Kind == event.KindReceive && row != s.Row {
+			// The chain goes on from the call, as that of a return does: what the call had waited for was the message.
+			edges, late = append([]event.Edge{parent}, edges...), late+1
+			if parentLate {
+				late = 0
+			}
+		}
 		for n, edge := range edges {
 			if n == w.o.WaitsMax {
 				s.WaitsMore += len(edges) - n
@@ -310,13 +327,26 @@ func (w *whyScan) readWaits(s *Step, found []foundWait) error {
 			if err != nil {
 				return err
 			}
-			// A lock that the stream itself had let go was free: nobody was waited for.
-			if cause.Row == nil || cause.Row.key() != row.key() {
+			if cause.heldUp(row, f.waited) && !s.ended(&cause) {
 				s.Waits = append(s.Waits, Wait{row, cause, f.waited})
 			}
 		}
 	}
 	return nil
+}
+
+// ended says whether that end of a channel is a wait of the step already: who asks a second time finds it at once.
+func (s *Step) ended(c *Cause) bool {
+	return c.Edge.Kind == event.EdgeClose && slices.ContainsFunc(s.Waits, func(w Wait) bool { return w.For.Edge == c.Edge })
+}
+
+// heldUp says whether a further cause can have made its effect wait. A lock that the stream itself had let go was free, and so was
+// one that another had let go before the time that the stream seems to have waited: nobody was waited for.
+func (c *Cause) heldUp(effect *Row, waited time.Duration) bool {
+	if c.Row == nil {
+		return true
+	}
+	return c.Row.key() != effect.key() && (c.Edge.Kind != event.EdgeLock || waited == 0 || c.Before <= waited)
 }
 
 // waitsTried is how many times as many waits are looked at as are shown.
@@ -386,76 +416,6 @@ func (w *whyScan) scanReturns(calls map[event.ID]*Step, p wire.Prune) error {
 				return nil
 			}
 		}
-	}
-	return nil
-}
-
-// errorsMax is how many other errors are shown with a chain.
-const errorsMax = 3
-
-// addErrors finds other errors of the same correlation that are in the event's past: a reply that
-// brings an error was an error elsewhere.
-func (w *whyScan) addErrors() error {
-	e := &w.c.Event().Event
-	infos := w.r.Blocks(wire.Prune{
-		IDMax: e.ID - 1, IDMin: e.Correlation, Kinds: 1 << event.KindError, Correlations: []event.ID{e.Correlation},
-	})
-	if n := len(infos) - w.o.BlocksMax; n > 0 {
-		infos = infos[n:]
-	}
-	onChain := map[event.ID]bool{}
-	for i := range w.c.Steps {
-		onChain[w.c.Steps[i].Row.Event.ID] = true
-	}
-	var ids []event.ID
-	var rows []uint16
-	var c wire.Columns
-	for _, info := range infos {
-		if err := w.ctx.Err(); err != nil {
-			return err
-		}
-		var err error
-		if rows, err = w.r.Find(info.Base, wire.ColCorrelation, []uint64{uint64(e.Correlation)}, rows[:0]); err == nil {
-			err = w.r.ReadRows(info.Base, rows, wire.ColKind, &c)
-		}
-		if IsDamage(err) && w.l.damaged.skip(blockError(info.Base, info.Rows, err)) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for i, row := range rows {
-			if id := info.Base + event.ID(row); c.Kind[i] == event.KindError && id < e.ID && !onChain[id] {
-				ids = append(ids, id)
-			}
-		}
-	}
-	slices.Reverse(ids)
-	tried := 0
-	for _, id := range ids {
-		if len(w.c.Errors) == errorsMax || tried == 4*errorsMax {
-			return nil
-		}
-		tried++
-		p := pathSearch{r: w.r, from: id, to: e.ID, blocksMax: w.o.BlocksMax}
-		_, reached, err := p.run(w.ctx, w.l)
-		if w.l.damaged.skip(err) {
-			continue
-		}
-		if err != nil && !errors.Is(err, errGaveUp) {
-			return err
-		}
-		if !reached {
-			continue
-		}
-		row, err := w.l.row(id)
-		if w.l.damaged.skip(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		w.c.Errors = append(w.c.Errors, row)
 	}
 	return nil
 }

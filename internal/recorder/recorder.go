@@ -291,10 +291,11 @@ func (r *Recorder) dropped(b *wire.Batch) {
 // release lets go of a batch that will not reach the correlator.
 func (r *Recorder) release(b *wire.Batch) {
 	r.leaves(b)
+	src := b.Source // behind Done the batch may be in use again
 	if b.Done != nil {
 		b.Done(0)
 	}
-	if in := r.input(b.Source); in != nil {
+	if in := r.input(src); in != nil {
 		in.arrived()
 	}
 }

@@ -15,8 +15,13 @@ func what(e *event.Event) string {
 	f := shortFunc(e.Func)
 	subject := ""
 	switch e.Kind {
-	case event.KindSend, event.KindReceive, event.KindClose, event.KindAcquire, event.KindRelease, event.KindState:
+	case event.KindSend, event.KindReceive, event.KindClose, event.KindAcquire, event.KindRelease:
 		subject = keyOf(e)
+	case event.KindState:
+		subject = keyOf(e)
+		if changed := dataText(e, ""); changed != "" && strings.Contains(changed, "→") {
+			subject += " " + changed
+		}
 	case event.KindSpawn:
 		if e.Child != "" {
 			subject = "→ " + clean(e.Child)
@@ -30,8 +35,13 @@ func what(e *event.Event) string {
 			subject += ": " + why
 		}
 	case event.KindMetric:
-		subject = dataText(e.Data, "")
-	case event.KindCall, event.KindReturn, event.KindStart, event.KindExit, event.KindWake, event.KindError, event.KindLog, event.KindInvalid:
+		subject = dataText(e, "")
+	case event.KindLog:
+		// Of a recorded Go program: what it does to others.
+		if e.Func != "" && e.Data != nil && (strings.HasPrefix(string(e.Data), `{"timer":`) || string(e.Data) == `{"notify":true}`) {
+			subject = dataText(e, "")
+		}
+	case event.KindCall, event.KindReturn, event.KindStart, event.KindExit, event.KindWake, event.KindError, event.KindInvalid:
 	}
 	switch {
 	case subject == "":
@@ -82,15 +92,16 @@ func shedWhy(e *event.Event) string {
 	return clean(d.Shed)
 }
 
-// dataText gives data in short: name=value, without what is shown elsewhere.
-func dataText(data []byte, shown string) string {
-	if len(data) == 0 {
+// dataText gives the data of an event in short, without what is shown elsewhere: what a recorded Go program did reads as in Go, the
+// rest as name=value.
+func dataText(e *event.Event, shown string) string {
+	if len(e.Data) == 0 {
 		return ""
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
+	d := json.NewDecoder(bytes.NewReader(e.Data))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return clean(string(data))
+		return clean(string(e.Data))
 	}
 	var parts []string
 	for d.More() {
@@ -103,20 +114,109 @@ func dataText(data []byte, shown string) string {
 			break
 		}
 		key, _ := name.(string)
-		value := string(raw)
-		var text string
-		if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
-			if text == shown && shown != "" {
-				continue
-			}
-			value = text
-			if strings.ContainsAny(text, " \"=") || text == "" {
-				value = strconv.Quote(text)
-			}
+		if part := dataPart(e, key, raw, shown); part != "" {
+			parts = append(parts, part)
 		}
-		parts = append(parts, clean(key)+"="+clean(value))
 	}
 	return strings.Join(parts, " ")
+}
+
+// dataPart gives one value of the data; empty if it is shown elsewhere, or says nothing to a person.
+func dataPart(e *event.Event, key string, raw json.RawMessage, shown string) string {
+	switch {
+	case e.Kind == event.KindCall && key == "args" && raw[0] == '[':
+		return argumentsText(e)
+	case e.Kind == event.KindReturn && key == "result":
+		return "→ " + resultText(raw)
+	case e.Kind == event.KindState && key == "old":
+		return valueText(raw)
+	case e.Kind == event.KindState && key == "new":
+		return "→ " + valueText(raw)
+	case e.Kind == event.KindError && (key == "identity" || key == "wraps"):
+		return ""
+	case e.Kind == event.KindError && key == "passed" && string(raw) == "true":
+		return "(passed on)"
+	case e.Kind == event.KindLog && key == "timer" && strings.Trim(string(raw), "0123456789") == "":
+		return "sets timer" + string(raw)
+	case e.Kind == event.KindLog && key == "notify" && string(raw) == "true":
+		return "wakes a waiter"
+	}
+	value := clean(string(raw))
+	if text, is := jsonText(raw); is {
+		if text == shown && shown != "" {
+			return ""
+		}
+		value = clean(text)
+		if strings.ContainsAny(text, " \"=") || text == "" {
+			value = strconv.Quote(text)
+		}
+	}
+	return clean(key) + "=" + value
+}
+
+func jsonText(raw []byte) (text string, is bool) {
+	is = len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &text) == nil
+	return text, is
+}
+
+// argumentsText gives what a call was given, as it stands in Go; empty where that is not recorded.
+func argumentsText(e *event.Event) string {
+	if e.Kind != event.KindCall || len(e.Data) == 0 {
+		return ""
+	}
+	var d struct {
+		Args []json.RawMessage `json:"args"`
+	}
+	if json.Unmarshal(e.Data, &d) != nil || d.Args == nil {
+		return ""
+	}
+	return "(" + valuesText(d.Args) + ")"
+}
+
+// resultText gives what a function gave: one value, or several in parentheses.
+func resultText(raw json.RawMessage) string {
+	var several []json.RawMessage
+	if raw[0] == '[' && json.Unmarshal(raw, &several) == nil {
+		return "(" + valuesText(several) + ")"
+	}
+	return valueText(raw)
+}
+
+func valuesText(values []json.RawMessage) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = valueText(v)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// pointerDigits is how many digits of a pointer are shown: enough to tell those on a screen apart.
+const pointerDigits = 4
+
+// valueText gives a recorded value as Go would write it, or nearly: of a pointer the last digits, of what was not gone into its type.
+func valueText(raw json.RawMessage) string {
+	if text, is := jsonText(raw); is {
+		if digits, ok := strings.CutPrefix(text, "0x"); ok && len(digits) > pointerDigits && strings.Trim(digits, "0123456789abcdef") == "" {
+			return "0x…" + digits[len(digits)-pointerDigits:]
+		}
+		return clean(strconv.Quote(text))
+	}
+	if string(raw) == "null" {
+		return "nil"
+	}
+	var of struct {
+		Type  *string `json:"type"`
+		Error *string `json:"error"`
+	}
+	if raw[0] == '{' && json.Unmarshal(raw, &of) == nil {
+		switch {
+		case of.Type != nil:
+			return clean(*of.Type) + "{…}"
+		case of.Error != nil:
+			return clean("error " + strconv.Quote(*of.Error))
+		}
+	}
+	return clean(string(raw))
 }
 
 // mark shows how sure an edge is: exact is plain.
@@ -157,14 +257,19 @@ func (s Style) streamOf(r *query.Row) string {
 
 // where names a row in a sentence: stream, function, place.
 func (s Style) where(r *query.Row) string {
-	parts := []string{s.streamOf(r)}
-	if f := shortFunc(r.Event.Func); f != "" {
-		parts = append(parts, f)
-	}
+	parts := []string{s.who(r)}
 	if pl := place(&r.Event); pl != "" {
 		parts = append(parts, pl)
 	}
 	return strings.Join(parts, " ")
+}
+
+// who names a row in short: stream, function.
+func (s Style) who(r *query.Row) string {
+	if f := shortFunc(r.Event.Func); f != "" {
+		return s.streamOf(r) + " " + f
+	}
+	return s.streamOf(r)
 }
 
 func idText(id event.ID) string { return "[" + id.String() + "]" }

@@ -19,17 +19,19 @@ type Find struct {
 	page    *page
 	query   *query.Query
 	heads   []string
-	numeric []bool // columns that are aligned to the right
-	left    []bool // columns that are cut at their beginning
+	numeric []bool              // columns that are aligned to the right
+	left    []bool              // columns that are cut at their beginning
+	short   []map[string]string // columns of functions without the path of their packages: what stands for which function
 	held    [][]piece
 	widths  []int
+	clock   []bool // columns of times without their day
 	opened  bool
 	lastID  string
 }
 
 // NewFind begins a table for the answers of q.
 func NewFind(w io.Writer, q *query.Query, s Style) *Find {
-	f := &Find{page: newPage(w, s), query: q}
+	f := &Find{page: &page{w: w, style: s}, query: q}
 	switch {
 	case q.Aggregate():
 		f.heads = append(q.By(), q.Columns()...)
@@ -116,7 +118,7 @@ func (f *Find) event(h *query.Hit) []piece {
 	if p := place(e); p != "" {
 		about += "  " + p
 	}
-	if d := dataText(e.Data, row.Text()); d != "" && e.Kind != event.KindMetric && e.Kind != event.KindGap { // what these are about is their data
+	if d := dataText(e, row.Text()); d != "" && e.Kind != event.KindMetric && e.Kind != event.KindGap && !strings.Contains(about, d) { // what these are about is their data
 		about += "  " + d
 	}
 	clock := f.page.style.clock(e.Time)
@@ -135,11 +137,8 @@ func (f *Find) open() {
 		heads[i] = piece{h, dim}
 		f.widths[i] = columns(h)
 	}
-	for _, cells := range f.held {
-		for i, c := range cells {
-			f.widths[i] = max(f.widths[i], columns(c.text))
-		}
-	}
+	f.measure()
+	f.shorten()
 	// Numbers are never cut: what room they leave is for the widest of the others.
 	total := 0
 	for i := range f.widths {
@@ -167,10 +166,66 @@ func (f *Find) open() {
 	f.held = nil
 }
 
+// measure finds how wide the columns of what is held are.
+func (f *Find) measure() {
+	for _, cells := range f.held {
+		for i := range cells {
+			f.widths[i] = max(f.widths[i], columns(f.cell(cells, i)))
+		}
+	}
+}
+
+// shorten leaves out, where a table would not fit, the day of times, and the paths of packages of functions: of those that differ in the
+// path alone, the first only.
+func (f *Find) shorten() {
+	total := 0
+	for _, n := range f.widths {
+		total += n + 2
+	}
+	f.short, f.clock = make([]map[string]string, len(f.heads)), make([]bool, len(f.heads))
+	for i, head := range f.heads {
+		if head == "time" && total > f.page.style.width() {
+			f.clock[i], f.widths[i] = true, columns(head)
+		}
+		if head == "func" && (total > f.page.style.width() || i < len(f.heads)-1 && f.widths[i] > cellMax) {
+			f.short[i] = map[string]string{}
+			f.widths[i] = columns(head)
+		}
+	}
+	f.measure()
+}
+
+// clockDay is as long as the day in front of a time.
+const clockDay = "2006-01-02 "
+
+// shortsMax bounds how many functions a table remembers.
+const shortsMax = 10_000
+
+// cell gives the text of a cell.
+func (f *Find) cell(cells []piece, i int) string {
+	text := cells[i].text
+	if f.short == nil {
+		return text
+	}
+	if f.clock[i] && len(text) > len(clockDay) && text[len(clockDay)-1] == ' ' {
+		return text[len(clockDay):]
+	}
+	if f.short[i] == nil {
+		return text
+	}
+	short := shortFunc(text)
+	if whole, known := f.short[i][short]; !known && len(f.short[i]) < shortsMax {
+		f.short[i][short] = text
+	} else if whole != text {
+		return text
+	}
+	return short
+}
+
 func (f *Find) write(cells []piece) {
 	var line []piece
 	for i, c := range cells {
-		text := c.text
+		text := f.cell(cells, i)
 		if f.numeric[i] {
 			text = strings.Repeat(" ", max(0, f.widths[i]-columns(text))) + text
 		} else if i < len(cells)-1 || f.left[i] {

@@ -108,6 +108,9 @@ func (f *futureText) node(above, n *query.Node, gutter string) {
 		left = append(left, piece{text + "  ", ink}, piece{shortFunc(e.Func), dim})
 	} else {
 		left = append(left, piece{what(e), plain})
+		if rest := dataText(e, ""); rest != "" && e.Kind == event.KindError {
+			left = append(left, piece{"  " + rest, dim})
+		}
 	}
 	for _, c := range n.Effects {
 		if folded(c) {

@@ -40,9 +40,12 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func shop(t *testing.T) *memory.Reader {
+func shop(t *testing.T) *memory.Reader { return story(t, "shop") }
+
+// story reads one of the recordings that query's tests are about.
+func story(t *testing.T, name string) *memory.Reader {
 	t.Helper()
-	f, err := os.Open("../query/testdata/shop.ndjson")
+	f, err := os.Open("../query/testdata/" + name + ".ndjson")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +82,17 @@ var answers = []struct {
 	{"why-error-all.txt", why(63, render.Style{All: true, Recording: "my shop"}, render.Why)},
 	{"why-error.json", why(63, render.Style{}, render.WhyJSON)},
 	{"why-call.txt", why(9, render.Style{}, render.Why)},
+	{"why-late.txt", late(`{ kind = error && stream = "g21" }`, explained(render.Style{}, render.Why))},
+	{"why-late-narrow.txt", late(`{ kind = error && stream = "g21" }`, explained(render.Style{Width: 60}, render.Why))},
+	{"why-late.json", late(`{ kind = error && stream = "g21" }`, explained(render.Style{}, render.WhyJSON))},
+	{"why-untaken.txt", late(`{ kind = error && stream = "g23" }`, explained(render.Style{}, render.Why))},
+	{"why-untaken.json", late(`{ kind = error && stream = "g23" }`, explained(render.Style{}, render.WhyJSON))},
+	{"why-passed.txt", late(`{ data.passed = true }`, explained(render.Style{}, render.Why))},
+	{"why-passed.json", late(`{ data.passed = true }`, explained(render.Style{}, render.WhyJSON))},
+	{"why-passed-on.txt", late(`{ kind = error && stream = "g20" }`, explained(render.Style{}, render.Why))},
+	{"find-go.txt", of("late", find(`{ id > 20 }`, false))},
+	{"future-go.txt", late(`{ kind = send && stream = "g20" }`, func(id event.ID) answer { return future(id, query.FutureOptions{}, render.Future) })},
+	{"show-error.txt", late(`{ data.passed = true }`, func(id event.ID) answer { return show(id, render.Show) })},
 	{"future-send.txt", future(28, query.FutureOptions{}, render.Future)},
 	{"future-send-bounded.txt", future(18, query.FutureOptions{DepthMax: 3, WidthMax: 2}, render.Future)},
 	{"future-leaf.txt", future(72, query.FutureOptions{}, render.Future)},
@@ -117,6 +131,33 @@ func why(id event.ID, s render.Style, write func(w2 writer, c *query.Chain, s re
 		}
 		return write(w, c, s)
 	}
+}
+
+// of asks another recording.
+func of(name string, a answer) answer {
+	return func(t *testing.T, _ *memory.Reader, w *bytes.Buffer) error { return a(t, story(t, name), w) }
+}
+
+// late asks about the one event of the recording in which somebody is late that a query finds.
+func late(question string, about func(event.ID) answer) answer {
+	return func(t *testing.T, _ *memory.Reader, w *bytes.Buffer) error {
+		r := story(t, "late")
+		return about(theOne(t, r, question))(t, r, w)
+	}
+}
+
+// explained explains an event.
+func explained(s render.Style, write func(w2 writer, c *query.Chain, s render.Style) error) func(event.ID) answer {
+	return func(id event.ID) answer { return why(id, s, write) }
+}
+
+func theOne(t *testing.T, r query.Reader, question string) event.ID {
+	t.Helper()
+	id, err := query.Resolve(ctx, r, question, query.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 func future(id event.ID, o query.FutureOptions, write func(writer, *query.Tree, render.Style) error) answer {

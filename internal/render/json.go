@@ -95,20 +95,111 @@ func WhyJSON(w io.Writer, c *query.Chain, s Style) error {
 		}
 		j.line(line)
 	}
-	for _, r := range c.Errors {
+	if c.First != nil {
 		j.line(struct {
 			Type  string       `json:"type"`
 			Event *event.Event `json:"event"`
-		}{"error_before", &r.Event})
+		}{"came_up", &c.First.Event})
 	}
-	j.line(struct {
+	for _, r := range c.Errors {
+		j.line(struct {
+			Type    string       `json:"type"`
+			Wrapped bool         `json:"wrapped,omitempty"`
+			Event   *event.Event `json:"event"`
+		}{"error_before", c.Wraps(r), &r.Event})
+	}
+	meanwhileJSON(j, c.Meanwhile, s)
+	line := struct {
 		Type  string   `json:"type"`
 		ID    event.ID `json:"id"`
 		Top   string   `json:"top"`
 		Steps int      `json:"steps"`
+		Asked event.ID `json:"asked,omitempty"`
 		Cut   string   `json:"cut,omitempty"`
-	}{"why", c.Event().Event.ID, c.Top.String(), len(c.Steps), c.Cut})
+	}{Type: "why", ID: c.Event().Event.ID, Top: c.Top.String(), Steps: len(c.Steps), Cut: c.Cut}
+	if c.Asked != nil {
+		line.Asked = c.Asked.Event.ID
+	}
+	j.line(line)
 	return j.err
+}
+
+// meanwhileJSON writes a line about the moment, one for each message that nobody had taken, and one for each stream.
+func meanwhileJSON(j *jsonLines, m *query.Meanwhile, s Style) {
+	if m == nil {
+		return
+	}
+	line := struct {
+		Type    string        `json:"type"`
+		Of      event.ID      `json:"of"`
+		Time    int64         `json:"time"`
+		Age     time.Duration `json:"age"`
+		More    int           `json:"more,omitempty"`
+		Cut     string        `json:"cut,omitempty"`
+		Timer   *event.Event  `json:"timer,omitempty"`
+		TimerIn *event.Event  `json:"timer_in,omitempty"`
+	}{Type: "meanwhile", Of: m.Of.Event.ID, Time: m.At, Age: m.Age, More: m.More, Cut: m.Cut}
+	if m.Timer != nil {
+		line.Timer = &m.Timer.Event
+	}
+	if m.TimerIn != nil {
+		line.TimerIn = &m.TimerIn.Event
+	}
+	j.line(line)
+	for i := range m.Messages {
+		u := &m.Messages[i]
+		line := struct {
+			Type   string        `json:"type"`
+			Source string        `json:"source,omitempty"`
+			For    time.Duration `json:"for"`
+			Ahead  *int          `json:"ahead,omitempty"`
+			After  time.Duration `json:"after,omitempty"`
+			Send   *event.Event  `json:"send"`
+			Taken  *event.Event  `json:"taken"`
+		}{Type: "untaken", Source: s.Sources[u.Row.Source], For: u.For, After: u.After, Send: &u.Row.Event}
+		if u.Ahead >= 0 {
+			line.Ahead = &u.Ahead
+		}
+		if u.Taken != nil {
+			line.Taken = &u.Taken.Event
+		}
+		j.line(line)
+	}
+	for i := range m.Streams {
+		d := &m.Streams[i]
+		line := struct {
+			Type   string         `json:"type"`
+			Source string         `json:"source,omitempty"`
+			Stream string         `json:"stream"`
+			For    time.Duration  `json:"for"`
+			Above  bool           `json:"above,omitempty"`
+			Took   event.ID       `json:"took_on,omitempty"`
+			Queued time.Duration  `json:"queued,omitempty"`
+			Waits  []jsonWait     `json:"waits,omitempty"`
+			After  time.Duration  `json:"after,omitempty"`
+			Cause  *jsonCause     `json:"waiting_for,omitempty"`
+			Calls  []*event.Event `json:"calls"`
+			Next   *event.Event   `json:"next"`
+		}{
+			Type: "doing", Source: s.Sources[d.Calls[0].Source], Stream: d.Calls[0].Event.Stream, For: d.For, Above: d.Above, Queued: d.Queued,
+			After: d.After, Calls: eventsOf(d.Calls),
+		}
+		if d.Took != nil {
+			line.Took = d.Took.Event.ID
+		}
+		for k := range d.Waits {
+			w := &d.Waits[k]
+			line.Waits = append(line.Waits, jsonWait{w.Row.Event.ID, w.Waited, causeJSON(&w.For)})
+		}
+		if d.Because != nil {
+			cause := causeJSON(d.Because)
+			line.Cause = &cause
+		}
+		if d.Next != nil {
+			line.Next = &d.Next.Event
+		}
+		j.line(line)
+	}
 }
 
 type jsonEffect struct {

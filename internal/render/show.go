@@ -111,7 +111,7 @@ func (p *page) fields(d *query.Detail) {
 		p.field("ran", took(d.Took.Event.Duration)+", until event "+number(d.Took.Event.ID))
 	}
 	p.field("belongs to", p.belongs(d))
-	p.data(e.Data, "")
+	p.data(e)
 	for _, name := range sortedNames(e.Extra) {
 		p.field(clean(name), string(e.Extra[name]))
 	}
@@ -148,8 +148,8 @@ func (p *page) belongs(d *query.Detail) string {
 }
 
 // data writes the data, a value a line.
-func (p *page) data(data []byte, lead string) {
-	d := json.NewDecoder(bytes.NewReader(data))
+func (p *page) data(e *event.Event) {
+	d := json.NewDecoder(bytes.NewReader(e.Data))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return
 	}
@@ -164,7 +164,10 @@ func (p *page) data(data []byte, lead string) {
 			value = text
 		}
 		key, _ := name.(string)
-		p.field(clean(lead+"data."+key), value)
+		if e.Kind == event.KindError && key == "identity" {
+			continue // tells errors apart for those who compute; it is in JSON
+		}
+		p.field(clean("data."+key), value)
 	}
 }
 

@@ -108,7 +108,7 @@ func Stats(w io.Writer, st *query.Statistics, s Style) error {
 	p.confidences(st)
 	if st.Gaps > 0 {
 		p.line(piece{"  losses", bold})
-		p.line(piece{padLeft(Count(st.Gaps), 18), red}, piece{"  gaps, for " + plural(st.Lost, "event that is", "events that are") + " missing", plain})
+		p.line(piece{padLeft(Count(st.Gaps), 18), red}, piece{"  " + word(st.Gaps, "gap", "gaps") + ", for " + plural(st.Lost, "event that is", "events that are") + " missing", plain})
 	}
 	if st.Cut != "" {
 		p.line(piece{"  " + st.Cut, yellow})

@@ -108,7 +108,13 @@ type page struct {
 	buf   []byte
 }
 
-func newPage(w io.Writer, s Style) *page { return &page{w: w, style: s} }
+// pageMax is the width beyond which an answer that is no table gets no wider: the eye would lose the line on its way to the margin.
+const pageMax = 140
+
+func newPage(w io.Writer, s Style) *page {
+	s.Width = min(s.width(), pageMax)
+	return &page{w: w, style: s}
+}
 
 // clean replaces what could steer a terminal or break a line.
 func clean(s string) string {
@@ -327,14 +333,38 @@ func plural(n uint64, one, many string) string {
 	return Count(n) + " " + many
 }
 
-// shortFunc leaves the path of the package out, but its last part.
+// word gives what stands behind a number.
+func word(n uint64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// shortFunc leaves the path of the package out, but its last part, and names that compilers give to what stands in another function:
+// a deferred call and a go statement are wrapped in functions of their own.
 func shortFunc(f string) string {
 	// The path ends before the parameters of a generic type begin.
 	end := len(f)
 	if i := strings.IndexByte(f, '['); i >= 0 {
 		end = i
 	}
-	return clean(f[strings.LastIndexByte(f[:end], '/')+1:])
+	return clean(unwrapped(f[strings.LastIndexByte(f[:end], '/')+1:]))
+}
+
+// unwrapped leaves ".deferwrap1" and ".gowrap2" at the end of a function's name out.
+func unwrapped(f string) string {
+	for {
+		short := strings.TrimRight(f, "0123456789")
+		for _, wrap := range [...]string{".deferwrap", ".gowrap"} {
+			if cut, ok := strings.CutSuffix(short, wrap); ok && short != f {
+				f, short = cut, ""
+			}
+		}
+		if short != "" || f == "" {
+			return f
+		}
+	}
 }
 
 // place gives file and line in short.

@@ -128,7 +128,8 @@ func TestCommandsCanBePasted(t *testing.T) {
 
 func TestFunctionsAreShownWithTheLastPartOfTheirPackage(t *testing.T) {
 	for f, want := range map[string]string{
-		"main.main": "main.main", "example.com/a/b.(*T).M": "b.(*T).M", "example.com/a/b.F[example.com/c.D]": "b.F[example.com/c.D]", "": "",
+		"main.main": "main.main", "a/b.(*T).M.deferwrap1": "b.(*T).M", "b.F.func1.gowrap2.deferwrap10": "b.F.func1", "b.F.func2": "b.F.func2",
+		"b.gowrap": "b.gowrap", "b.T7": "b.T7", ".gowrap1": "", "example.com/a/b.(*T).M": "b.(*T).M", "example.com/a/b.F[example.com/c.D]": "b.F[example.com/c.D]", "": "",
 	} {
 		if got := shortFunc(f); got != want {
 			t.Errorf("%s is shown as %s", f, got)

@@ -18,6 +18,7 @@ const indentMax = 6
 //	headline     what happened, where, when
 //	beneath it   other errors in its past: the likelier reason
 //	chain        root first, indented where the stream changes, with waits between
+//	meanwhile    what the same work was doing elsewhere, where somebody gave up waiting
 //	next         commands
 func Why(w io.Writer, c *query.Chain, s Style) error {
 	p := newPage(w, s)
@@ -25,6 +26,7 @@ func Why(w io.Writer, c *query.Chain, s Style) error {
 	d.headline()
 	d.errors()
 	d.steps()
+	d.meanwhile()
 	d.commands()
 	return p.err
 }
@@ -38,7 +40,7 @@ type whyText struct {
 func (d *whyText) headline() {
 	target := d.chain.Event()
 	e := &target.Event
-	text := target.Text()
+	text := d.chain.Text()
 	head := []piece{{e.Kind.String(), kindInk(e.Kind)}}
 	if text != "" {
 		head = append(head, piece{"  ", plain}, piece{clean(text), bold})
@@ -53,23 +55,44 @@ func (d *whyText) headline() {
 	d.line()
 }
 
+// errors writes where the error came up, and which others were before it.
 func (d *whyText) errors() {
-	for i, r := range d.chain.Errors {
-		lead := "  after  "
-		if i > 0 {
-			lead = "  and    "
+	c := d.chain
+	column := errorColumn
+	if c.First != nil || c.Asked != nil {
+		column = passedColumn
+	}
+	about := func(lead string, r *query.Row) {
+		d.row([]piece{{pad("  "+lead, column), dim}, {d.style.where(r), plain}}, []piece{{idText(r.Event.ID), dim}})
+	}
+	if c.First != nil {
+		about("came up in", c.First)
+	}
+	if c.Asked != nil {
+		about("passed on to", c.Asked)
+	}
+	for i, r := range c.Errors {
+		lead := "after"
+		switch {
+		case c.Wraps(r):
+			lead = "wraps"
+		case i > 0:
+			lead = "and"
 		}
 		text := clean(r.Text())
 		if text == "" {
 			text = what(&r.Event)
 		}
-		d.row([]piece{{lead, dim}, {text, red}}, []piece{{idText(r.Event.ID), dim}})
-		d.line(piece{"         in " + d.style.where(r), plain})
+		d.row([]piece{{pad("  "+lead, column), dim}, {text, red}}, []piece{{idText(r.Event.ID), dim}})
+		d.line(piece{strings.Repeat(" ", column) + "in " + d.style.where(r), plain})
 	}
-	if len(d.chain.Errors) > 0 {
+	if len(c.Errors) > 0 || c.First != nil || c.Asked != nil {
 		d.line()
 	}
 }
+
+// Where what is told of errors begins.
+const errorColumn, passedColumn = 9, 16
 
 // steps writes the chain. What led to the work is one line, unless all is wanted.
 func (d *whyText) steps() {
@@ -179,6 +202,9 @@ func (d *whyText) step(s *query.Step, first, last bool, depth int) {
 	if e.Kind == event.KindReturn && e.Duration > 0 {
 		left = append(left, piece{"  ran " + took(e.Duration), dim})
 	}
+	if args := argumentsText(e); args != "" {
+		left = append(left, piece{"  " + args, dim})
+	}
 	d.row(left, d.margin(e, since(time.Duration(e.Time-d.zero))))
 	if s.Crosses && !first {
 		d.waits(s, gutter)
@@ -191,7 +217,7 @@ func (d *whyText) step(s *query.Step, first, last bool, depth int) {
 		}
 		d.line(piece{gutter + "  ", dim}, piece{text, ink})
 	}
-	if rest := dataText(e.Data, s.Row.Text()); rest != "" && e.Kind != event.KindMetric && (last || e.Kind == event.KindError || s.Founds) {
+	if rest := dataText(e, s.Row.Text()); rest != "" && rest != argumentsText(e) && e.Kind != event.KindMetric && e.Kind != event.KindLog && (last || e.Kind == event.KindError || s.Founds) {
 		d.line(piece{gutter, dim}, piece{railUnless(last) + rest, dim})
 	}
 }
@@ -232,8 +258,7 @@ func (d *whyText) waits(s *query.Step, gutter string) {
 		if w.For.Row != nil {
 			right = []piece{{idText(w.For.Row.Event.ID), dim}}
 		}
-		left := append(lead, d.wait(w)...)
-		d.row(left, right)
+		d.roomy(lead, right, func(where func(*query.Row) string) []piece { return d.wait(w, where) })
 	}
 	if s.WaitsMore > 0 {
 		more := "and " + plural(uint64(s.WaitsMore), "shorter wait", "shorter waits") // #nosec G115 -- a count
@@ -244,14 +269,45 @@ func (d *whyText) waits(s *query.Step, gutter string) {
 	}
 }
 
-func (d *whyText) wait(w *query.Wait) []piece {
+// roomy writes a sentence that names other events: with their places in the source, where there is room.
+func (d *whyText) roomy(lead, right []piece, sentence func(where func(*query.Row) string) []piece) {
+	left := append(lead[:len(lead):len(lead)], sentence(d.style.where)...)
+	room := d.style.width()
+	if n := width(right); n > 0 {
+		room -= n + 2
+	}
+	if width(left) > room {
+		left = append(lead[:len(lead):len(lead)], sentence(d.style.who)...)
+	}
+	d.row(left, right)
+}
+
+func (d *whyText) wait(w *query.Wait, where func(*query.Row) string) []piece {
+	if lay(w) {
+		found := d.cause(w.Row, &w.For, where)
+		found[0].text = "found" + strings.TrimPrefix(found[0].text, "for")
+		return found
+	}
 	var out []piece
 	if w.Waited > 0 {
 		out = append(out, piece{"waited " + took(w.Waited), yellow}, piece{" ", plain})
 	}
-	key := clean(w.Row.Event.Key)
+	return append(out, d.cause(w.Row, &w.For, where)...)
+}
+
+// lay says whether a message, or the end of a channel, lay ready for longer than the stream can have waited.
+func lay(w *query.Wait) bool {
+	return w.For.Row != nil && w.Waited > 0 && w.For.Before > w.Waited && (w.For.Edge.Kind == event.EdgeMessage || w.For.Edge.Kind == event.EdgeClose)
+}
+
+// cause says what an event had waited for.
+func (d *whyText) cause(of *query.Row, c *query.Cause, where func(*query.Row) string) (out []piece) {
+	if c.Row != nil && c.Row.Timer() && c.Edge.Kind == event.EdgeMessage {
+		return []piece{{"for " + d.style.streamOf(c.Row), plain}} // through which channel is of no use to anybody
+	}
+	key := clean(of.Event.Key)
 	var how string
-	switch w.For.Edge.Kind {
+	switch c.Edge.Kind {
 	case event.EdgeLock:
 		how = "for the lock " + key
 	case event.EdgeMessage:
@@ -263,22 +319,22 @@ func (d *whyText) wait(w *query.Wait) []piece {
 	case event.EdgeExplicit:
 		how = "for what it names as its cause"
 	default:
-		how = "for " + w.For.Edge.Kind.String()
+		how = "for " + c.Edge.Kind.String()
 	}
 	out = append(out, piece{strings.TrimSuffix(strings.TrimSuffix(how, " "), " on"), plain})
-	if m := mark(w.For.Edge.Confidence, w.For.Edge.P); m.text != "" {
+	if m := mark(c.Edge.Confidence, c.Edge.P); m.text != "" {
 		out = append(out, piece{" ", plain}, m)
 	}
 	switch {
-	case w.For.Gone:
+	case c.Gone:
 		out = append(out, piece{", which is gone by retention", dim})
-	case w.For.Damaged:
+	case c.Damaged:
 		out = append(out, piece{", which is in a damaged part", red})
-	case w.For.Row == nil:
+	case c.Row == nil:
 		out = append(out, piece{", which is missing", red})
 	default:
-		verb := map[event.EdgeKind]string{event.EdgeLock: "held by ", event.EdgeMessage: "from ", event.EdgeClose: "closed by ", event.EdgeWake: "by "}[w.For.Edge.Kind]
-		out = append(out, piece{", " + verb + d.style.where(w.For.Row), plain})
+		verb := map[event.EdgeKind]string{event.EdgeLock: "held by ", event.EdgeMessage: "from ", event.EdgeClose: "closed by ", event.EdgeWake: "by "}[c.Edge.Kind]
+		out = append(out, piece{", " + verb + where(c.Row), plain})
 	}
 	return out
 }
@@ -287,10 +343,14 @@ func (d *whyText) wait(w *query.Wait) []piece {
 func (d *whyText) commands() {
 	target := d.chain.Event().Event.ID
 	var pairs [][2]string
-	if len(d.chain.Errors) > 0 {
+	if d.chain.First != nil {
+		pairs = append(pairs, [2]string{d.style.command("why", number(d.chain.First.Event.ID)), "where the error came up"})
+	} else if len(d.chain.Errors) > 0 {
 		pairs = append(pairs, [2]string{d.style.command("why", number(d.chain.Errors[0].Event.ID)), "the error before it"})
 	}
-	if w := d.longest(); w != nil {
+	if late := d.late(); late != nil {
+		pairs = append(pairs, [2]string{d.style.command("why", number(late.Event.ID)), "what came too late"})
+	} else if w := d.longest(); w != nil {
 		pairs = append(pairs, [2]string{d.style.command("why", number(w.For.Row.Event.ID)), "what it waited for, " + took(w.Waited)})
 	}
 	if d.chain.Top == query.TopDepth {
@@ -309,7 +369,7 @@ func (d *whyText) longest() (longest *query.Wait) {
 	for i := range d.chain.Steps {
 		for j := range d.chain.Steps[i].Waits {
 			w := &d.chain.Steps[i].Waits[j]
-			if w.For.Row != nil && w.Waited > 0 && w.Waited >= whole/10 && (longest == nil || w.Waited > longest.Waited) {
+			if w.For.Row != nil && !lay(w) && w.Waited > 0 && w.Waited >= whole/10 && (longest == nil || w.Waited > longest.Waited) {
 				longest = w
 			}
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pastcone/pastcone/internal/access"
 	"github.com/pastcone/pastcone/internal/protocol"
 )
 
@@ -26,6 +28,8 @@ type connection struct {
 	conn    net.Conn
 	session *session // nil: it only asks
 	version uint64   // that is spoken
+	grant   access.Grant
+	leave   func() // called at the end, if not nil
 
 	ctx    context.Context // over when the connection is
 	cancel context.CancelFunc
@@ -96,6 +100,9 @@ func (c *connection) serve() {
 	c.asking.Wait()
 	if c.session != nil {
 		c.session.detach(c)
+	}
+	if c.leave != nil {
+		c.leave()
 	}
 }
 
@@ -171,6 +178,10 @@ func (c *connection) read() error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
+		if !o.Gate.Still(c.grant) {
+			c.server.counts.notAllowed.Add(1)
+			return &protocol.Refused{Code: protocol.CodeNotAllowed, Reason: access.ErrToken.Error()}
+		}
 		if err := c.take(kind, payload); err != nil {
 			return err
 		}
@@ -190,6 +201,9 @@ func (c *connection) hello(kind protocol.Kind, payload []byte) error {
 		return &protocol.Refused{Code: protocol.CodeVersion, Reason: fmt.Sprintf("version %d: this server speaks versions 1 to %d", h.Version, protocol.Version)}
 	}
 	c.version = h.Version
+	if err := c.enter(&h); err != nil {
+		return err
+	}
 	w := protocol.Welcome{Version: h.Version, FrameBytesMax: uint64(c.server.o.FrameBytesMax), InFlightMax: uint64(c.server.o.InFlightMax)} // #nosec G115 -- not negative
 	if h.Source == "" {
 		c.send(w.Append(nil))
@@ -208,6 +222,39 @@ func (c *connection) hello(kind protocol.Kind, payload []byte) error {
 	se.mu.Unlock()
 	c.send(w.Append(nil))
 	return nil
+}
+
+// enter finds out who the client is, and lets it in or not.
+func (c *connection) enter(h *protocol.Hello) error {
+	var state *tls.ConnectionState
+	if secure, ok := c.conn.(*tls.Conn); ok {
+		s := secure.ConnectionState()
+		state = &s
+	}
+	gate := c.server.o.Gate
+	grant, err := gate.Grant(c.conn.RemoteAddr(), state, string(h.Token))
+	if err == nil && h.Source != "" {
+		err = c.needs(grant, access.Write)
+	}
+	if err != nil {
+		c.server.counts.notAllowed.Add(1)
+		return &protocol.Refused{Code: protocol.CodeNotAllowed, Reason: err.Error()}
+	}
+	leave, err := gate.Enter(grant)
+	if err != nil {
+		c.server.counts.limited.Add(1)
+		return &protocol.Refused{Code: protocol.CodeBusy, Reason: err.Error()}
+	}
+	c.grant, c.leave = grant, leave
+	return nil
+}
+
+// needs fails if a role is missing.
+func (c *connection) needs(g access.Grant, role access.Role) error {
+	if g.Roles.Has(role) {
+		return nil
+	}
+	return fmt.Errorf("%s has the roles %s: %s is needed for this", g.Who, g.Roles, role)
 }
 
 // take does what a frame asks for.
@@ -269,6 +316,9 @@ func (c *connection) takeBatch(kind protocol.Kind, payload []byte) error {
 	counts := &c.server.counts
 	counts.batches.Add(1)
 	counts.bytes.Add(int64(len(body)))
+	if err := c.server.o.Gate.payBytes(c.ctx, c.grant, len(payload)); err != nil {
+		return err
+	}
 	if c.server.isClosing() {
 		counts.refused.Add(1)
 		c.send((&protocol.Refused{Number: number, Code: protocol.CodeClosing, Reason: "the server is going down"}).Append(nil))
@@ -308,6 +358,16 @@ func (c *connection) ask(q protocol.Query) {
 	}
 	if o.Answerer == nil {
 		refuse("this server answers no questions")
+		return
+	}
+	if err := c.needs(c.grant, access.Read); err != nil {
+		c.server.counts.notAllowed.Add(1)
+		refuse(err.Error())
+		return
+	}
+	if err := o.Gate.PayQuery(c.grant); err != nil {
+		c.server.counts.limited.Add(1)
+		refuse(err.Error())
 		return
 	}
 	timeout := o.QueryTimeout()

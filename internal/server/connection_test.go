@@ -26,7 +26,7 @@ func TestConnection_RefusesWhatTheProtocolDoesNotSay(t *testing.T) {
 		"no hello":                        {[][]byte{end}, "refused 0 malformed: malformed: a connection begins with hello, not with end"},
 		"half a hello":                    {[][]byte{protocol.AppendFrame(nil, protocol.KindHello, []byte("pastcone"))}, "refused 0 malformed"},
 		"a hello that is too long":        {[][]byte{protocol.AppendFrame(nil, protocol.KindHello, make([]byte, 9000))}, "refused 0 too large"},
-		"a version of tomorrow":           {[][]byte{(&protocol.Hello{Version: protocol.Version + 1}).Append(nil)}, "refused 0 version: version 4: this server speaks versions 1 to 3"},
+		"a version of tomorrow":           {[][]byte{(&protocol.Hello{Version: protocol.Version + 1}).Append(nil)}, "refused 0 version: version 5: this server speaks versions 1 to 4"},
 		"no version":                      {[][]byte{(&protocol.Hello{}).Append(nil)}, "refused 0 version"},
 		"a frame that is too long":        {[][]byte{src, binary.LittleEndian.AppendUint32(nil, 1<<31)}, "refused 0 too large"},
 		"a wrong checksum":                {[][]byte{src, flipped}, "refused 0 malformed: malformed: the checksum"},

@@ -15,8 +15,8 @@
 //
 // Every client is taken for careless or hostile: connections, sessions, frames, batches in flight,
 // queries and all waiting are bounded, and what is refused is refused with a reason. Back-pressure is
-// the line's own: while the flow is full the server does not read. There is no authentication in this
-// version, so [Listen] keeps to this machine.
+// the line's own: while the flow is full the server does not read. Who gets in a [Gate] decides: by a token, a
+// certificate, or where they come from; where it has neither TLS nor authentication, [ListenBehind] keeps to this machine.
 //
 // In the plan's words this belongs to the Ingestor and the QueryCoordinator.
 package server

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,17 +12,53 @@ import (
 	"time"
 )
 
-// ErrNotLoopback says that an address can be reached from other machines.
-var ErrNotLoopback = errors.New("this version has no authentication: whoever can reach the server could read and write the recording, so it listens on loopback, this machine, only; use 127.0.0.1, a unix socket, or a tunnel (ssh -L)")
+// ErrNotLoopback says that an address can be reached from other machines, and nothing would keep them out.
+var ErrNotLoopback = errors.New("other machines can reach it, and whoever can reach a server without authentication could read and write the recording")
+
+// notLoopback is ErrNotLoopback with the lines that mend it.
+func (g *Gate) notLoopback(address string) error {
+	lacks := "it has neither TLS nor authentication"
+	switch {
+	case g.guarded():
+		lacks = "it has no TLS, so tokens and events could be read on their way"
+	case g != nil && g.TLS != nil:
+		lacks = "it has TLS but no authentication"
+	}
+	return fmt.Errorf("listen on %q: %w: %s. Use 127.0.0.1, a unix socket or a tunnel (ssh -L); or:\n"+
+		"  pastcone token new --tokens tokens --role write,read\n"+
+		"  pastcone serve --listen %s --server-tokens tokens --server-tls-cert cert.pem --server-tls-key key.pem",
+		address, ErrNotLoopback, lacks, address)
+}
 
 // ErrInUse says that another server listens there.
 var ErrInUse = errors.New("another server listens there")
 
 const unixPrefix = "unix:"
 
-// Listen opens an address: "unix:/path/to/socket", or the host and port of a loopback address, such as
-// "127.0.0.1:7071". Port 0 is any that is free.
-func Listen(address string) (net.Listener, error) {
+// Listen opens an address where everybody may come who can reach it: "unix:/path/to/socket", or the host and port of a
+// loopback address, such as "127.0.0.1:7071". Port 0 is any that is free.
+func Listen(address string) (net.Listener, error) { return ListenBehind(address, nil) }
+
+// ListenBehind opens an address behind a gate: TCP speaks TLS if the gate has it.
+func ListenBehind(address string, g *Gate) (net.Listener, error) {
+	l, err := Bind(address, g)
+	if err != nil {
+		return nil, err
+	}
+	return g.Secure(l), nil
+}
+
+// Secure makes a listener speak TLS, if the gate has it; a unix socket needs none.
+func (g *Gate) Secure(l net.Listener) net.Listener {
+	if g == nil || g.TLS == nil || l.Addr().Network() == "unix" {
+		return l
+	}
+	return tls.NewListener(l, g.TLS.Config())
+}
+
+// Bind opens an address, and does not speak TLS at it yet: see Secure. Other machines may reach it only if the gate has
+// TLS and authentication.
+func Bind(address string, g *Gate) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
 	}
@@ -29,17 +66,17 @@ func Listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w: write unix:PATH or HOST:PORT", address, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("listen on %q: %w", address, ErrNotLoopback)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !g.safe() {
+		return nil, g.notLoopback(address)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err // it names the address
 	}
 	// The name "localhost" is what the machine's settings make of it.
-	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+	if tcp, ok := l.Addr().(*net.TCPAddr); (!ok || !tcp.IP.IsLoopback()) && !g.safe() {
 		_ = l.Close()
-		return nil, fmt.Errorf("listen on %q, which is %s: %w", address, l.Addr(), ErrNotLoopback)
+		return nil, fmt.Errorf("%q is %s: %w", address, l.Addr(), g.notLoopback(address))
 	}
 	return l, nil
 }

@@ -16,7 +16,7 @@ import (
 
 func TestListen_OnThisMachineOnly(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.168.7.7:0", "example.com:80"} {
-		if _, err := Listen(address); !errors.Is(err, ErrNotLoopback) || !strings.Contains(err.Error(), "no authentication") {
+		if _, err := Listen(address); !errors.Is(err, ErrNotLoopback) || !strings.Contains(err.Error(), "nor authentication") || !strings.Contains(err.Error(), "pastcone serve --listen "+address+" --server-tokens") {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

@@ -58,6 +58,7 @@ type Options struct {
 	Answerer Answerer                // nil: it answers no questions
 	Check    func(*wire.Batch) error // of what another program sent: is its payload fit to be kept?
 	Log      *slog.Logger            // default: none
+	Gate     *Gate                   // who gets in; nil: all who can reach the server
 
 	ConnectionsMax int // default 64
 	SessionsMax    int // remembered, connected or not; default 256
@@ -129,10 +130,12 @@ type Stats struct {
 	Again       int64 // that had come before, and were not taken a second time
 	Queries     int64
 	Bytes       int64 // of batches and lines
+	NotAllowed  int64 // connections, batches and queries without a token, or with one that does not allow it
+	Limited     int64 // connections and queries beyond what one client may have
 }
 
 type counts struct {
-	connections, accepted, turnedAway, batches, durable, refused, again, queries, bytes atomic.Int64
+	connections, accepted, turnedAway, batches, durable, refused, again, queries, bytes, notAllowed, limited atomic.Int64
 }
 
 // Server is a server. Make it with [New].
@@ -176,7 +179,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Connections: c.connections.Load(), Accepted: c.accepted.Load(), TurnedAway: c.turnedAway.Load(),
 		Batches: c.batches.Load(), Durable: c.durable.Load(), Refused: c.refused.Load(), Again: c.again.Load(),
-		Queries: c.queries.Load(), Bytes: c.bytes.Load(),
+		Queries: c.queries.Load(), Bytes: c.bytes.Load(), NotAllowed: c.notAllowed.Load(), Limited: c.limited.Load(),
 	}
 }
 
@@ -250,8 +253,8 @@ func (s *Server) turnAway(conn net.Conn, reason *protocol.Refused) {
 	}
 	s.running.Go(func() {
 		defer func() { <-s.telling }()
-		defer conn.Close() //nolint:errcheck // over either way
-		_ = conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		defer conn.Close()                               //nolint:errcheck // over either way
+		_ = conn.SetDeadline(time.Now().Add(lingerTime)) // both ways: TLS begins with a handshake
 		if _, err := conn.Write(reason.Append(nil)); err == nil {
 			linger(conn, lingerTime)
 		}

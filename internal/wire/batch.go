@@ -22,6 +22,7 @@ const (
 	FlagTakesNot                     // the source says that it does not
 	FlagBackground                   // result: the correlation is no work
 	FlagInferred                     // the source itself has inferred what this message, close, lock or wake came from
+	FlagUnseen                       // what this receive or acquire came from left no record, and will not come
 )
 
 // SourceID numbers the sources of a recording, from 1. Streams, keys and references are those of one
@@ -61,7 +62,8 @@ type Batch struct {
 
 	// Done, if set, is called exactly once, when every event of the batch has been emitted in a block
 	// or rejected, with the largest id among them (0 if none was emitted). What is durable up to that
-	// id is the batch. It is called by the correlator's goroutine and must not block.
+	// id is the batch. It is called by the correlator's goroutine and must not block. Behind it, unless last
+	// is 0, nobody looks at the batch any more: whoever made it may fill it again.
 	Done func(last event.ID)
 }
 
@@ -147,6 +149,15 @@ func AppendExtension(dst []byte, e *Extension) []byte {
 	}
 	return dst
 }
+
+// AppendMessage encodes an Extension that has a message and nothing else.
+func AppendMessage(dst, message []byte) []byte { return appendTagged(dst, extMessage, message) }
+
+// AppendRef encodes an Extension that has a ref and nothing else.
+func AppendRef(dst, ref []byte) []byte { return appendTagged(dst, extRef, ref) }
+
+// AppendCause encodes an Extension that has one cause and nothing else.
+func AppendCause(dst, cause []byte) []byte { return appendTagged(dst, extCause, cause) }
 
 func appendTagged(dst []byte, tag byte, p []byte) []byte {
 	dst = append(dst, tag)
@@ -253,6 +264,9 @@ func flagsOf(e *event.Event) (f Flags) {
 	if e.Inferred {
 		f |= FlagInferred
 	}
+	if e.Unseen {
+		f |= FlagUnseen
+	}
 	return f
 }
 
@@ -280,7 +294,7 @@ func (r *Record) fill(e *event.Event, t *Table, stream Name, data, ext []byte) e
 		Func: t.TextOf(place.Func), File: t.TextOf(place.File), Line: int(place.Line),
 		Key: t.NameOf(r.Key), Ordinal: r.Ordinal, Peer: t.NameOf(r.Peer), Child: t.NameOf(r.Child),
 		Root: r.Flags&FlagRoot != 0, Empty: r.Flags&FlagEmpty != 0, Closed: r.Flags&FlagClosed != 0,
-		Inferred: r.Flags&FlagInferred != 0, Background: r.Flags&FlagBackground != 0,
+		Inferred: r.Flags&FlagInferred != 0, Unseen: r.Flags&FlagUnseen != 0, Background: r.Flags&FlagBackground != 0,
 	}
 	if r.Flags&(FlagTakes|FlagTakesNot) != 0 {
 		takes := r.Flags&FlagTakes != 0

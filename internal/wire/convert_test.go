@@ -21,7 +21,7 @@ func anyEvent(t *rapid.T) event.Event {
 		Func: text.Draw(t, "func"), File: text.Draw(t, "file"), Line: int(rapid.Uint32().Draw(t, "line")),
 		Key: text.Draw(t, "key"), Ordinal: rapid.Uint64().Draw(t, "ordinal"), Message: text.Draw(t, "message"), Peer: text.Draw(t, "peer"),
 		Child: text.Draw(t, "child"), Ref: text.Draw(t, "ref"),
-		Root: rapid.Bool().Draw(t, "root"), Empty: rapid.Bool().Draw(t, "empty"), Closed: rapid.Bool().Draw(t, "closed"), Inferred: rapid.Bool().Draw(t, "inferred"),
+		Root: rapid.Bool().Draw(t, "root"), Empty: rapid.Bool().Draw(t, "empty"), Closed: rapid.Bool().Draw(t, "closed"), Inferred: rapid.Bool().Draw(t, "inferred"), Unseen: rapid.Bool().Draw(t, "unseen"),
 	}
 	if causes := rapid.SliceOfN(text, 0, 3).Draw(t, "cause"); len(causes) > 0 {
 		e.Cause = causes

@@ -3,7 +3,6 @@ package patch
 import (
 	"debug/buildinfo"
 	"encoding/hex"
-	"encoding/json"
 	"go/version"
 	"maps"
 	"os"
@@ -236,59 +235,6 @@ func TestFunctionsOfTheStandardLibraryHaveReservedNumbers(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		seen[f.ID] = true
-	}
-}
-
-// TestOtherVersionsOfGoHandOverAsWell needs a directory for copies of whole toolchains (a quarter of a GB each), named by the
-// environment; the versions are those that the go command has downloaded.
-func TestOtherVersionsOfGoHandOverAsWell(t *testing.T) {
-	copies := os.Getenv("PASTCONE_TEST_TOOLCHAINS")
-	if copies == "" {
-		t.Skip("PASTCONE_TEST_TOOLCHAINS names no directory for copies of toolchains")
-	}
-	source, err := os.ReadFile("testdata/handover/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, root := range goroots(t) {
-		if name == goEnv(t, "GOVERSION") || version.Compare(name, "go1.25") < 0 { // WaitGroup.Go is of Go 1.25
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			root, err := Toolchain(root, copies, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			files, err := Overlay(root, name, filepath.Join(dir, "std"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			overlay, err := json.Marshal(map[string]any{"Replace": files})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, text := range map[string]string{"overlay.json": string(overlay), "main.go": string(source), "go.mod": "module handover\n\ngo 1.25\n"} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cmd := exec.Command(filepath.Join(root, "bin", "go"), "build", "-overlay", "overlay.json", "-o", "program", ".")
-			cmd.Dir = dir
-			cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOROOT="+root, "GOFLAGS=")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			program := filepath.Join(dir, "program")
-			checkMutexes(t, program, nil)
-			checkRWMutexes(t, program, nil)
-			checkWaitGroups(t, program, nil)
-			checkOnces(t, program, nil)
-			checkConds(t, program, nil)
-			checkTimers(t, program, nil)
-			checkSignals(t, program)
-			checkRequests(t, program)
-		})
 	}
 }
 

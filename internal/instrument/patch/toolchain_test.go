@@ -1,8 +1,13 @@
+//go:build conformance
+
 package patch
 
 import (
+	"encoding/json"
+	"go/version"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,21 +17,15 @@ import (
 	"github.com/pastcone/pastcone/internal/capture"
 )
 
-// Programs of the other Go versions that are here are recorded as well. One of them is tried always, and all if the environment has
-// PASTCONE_TEST_TOOLCHAINS: each builds a standard library.
+// These tests build standard libraries anew, each for a minute or more of a processor: make conformance runs them.
+
+// Programs of the other Go versions that are here are recorded as well.
 func TestProgramsOfOtherGoVersionsAreRecorded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds standard libraries anew")
-	}
 	roots := goroots(t)
 	delete(roots, goEnv(t, "GOVERSION"))
 	versions := slices.Sorted(maps.Keys(roots))
-	if os.Getenv("PASTCONE_TEST_TOOLCHAINS") == "" {
-		versions = slices.DeleteFunc(versions, func(v string) bool { return !strings.HasPrefix(v, "go1.25") })
-		versions = versions[max(0, len(versions)-1):]
-	}
 	if len(versions) == 0 {
-		t.Skip("no other Go version is here")
+		t.Fatal("no other Go version is here: GOTOOLCHAIN=go1.25.5 go version brings one")
 	}
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
@@ -61,9 +60,6 @@ func TestProgramsOfOtherGoVersionsAreRecorded(t *testing.T) {
 
 // What can not be run here is built: the assembly and the system calls of other processors and systems.
 func TestOtherProcessorsAndSystemsAreBuilt(t *testing.T) {
-	if testing.Short() || os.Getenv("PASTCONE_TEST_TOOLCHAINS") == "" {
-		t.Skip("builds standard libraries anew")
-	}
 	for _, target := range []string{"linux/arm64", "darwin/arm64", "darwin/amd64", "linux/riscv64", "linux/386", "windows/amd64"} {
 		t.Run(target, func(t *testing.T) {
 			system, processor, _ := strings.Cut(target, "/")
@@ -71,6 +67,55 @@ func TestOtherProcessorsAndSystemsAreBuilt(t *testing.T) {
 			t.Setenv("GOARCH", processor)
 			t.Setenv("CGO_ENABLED", "0")
 			buildWith(t, "go", goEnv(t, "GOROOT"), goEnv(t, "GOVERSION"), "stress", "-tags="+system+processor)
+		})
+	}
+}
+
+// The versions are those that the go command has downloaded; each is copied aside, a quarter of a GB.
+func TestOtherVersionsOfGoHandOverAsWell(t *testing.T) {
+	copies := t.TempDir()
+	source, err := os.ReadFile("testdata/handover/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, root := range goroots(t) {
+		if name == goEnv(t, "GOVERSION") || version.Compare(name, "go1.25") < 0 { // WaitGroup.Go is of Go 1.25
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			root, err := Toolchain(root, copies, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			files, err := Overlay(root, name, filepath.Join(dir, "std"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := json.Marshal(map[string]any{"Replace": files})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{"overlay.json": string(overlay), "main.go": string(source), "go.mod": "module handover\n\ngo 1.25\n"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command(filepath.Join(root, "bin", "go"), "build", "-overlay", "overlay.json", "-o", "program", ".")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GOROOT="+root, "GOFLAGS=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			program := filepath.Join(dir, "program")
+			checkMutexes(t, program, nil)
+			checkRWMutexes(t, program, nil)
+			checkWaitGroups(t, program, nil)
+			checkOnces(t, program, nil)
+			checkConds(t, program, nil)
+			checkTimers(t, program, nil)
+			checkSignals(t, program)
+			checkRequests(t, program)
 		})
 	}
 }

@@ -51,13 +51,17 @@ const (
 	Skew
 	// Wild: programs without a sensible author: any receive anywhere, `takes` at will.
 	Wild
+	// Guessed: the source has inferred what some messages, closes and locks came from.
+	Guessed
+	// Unseen: some releases leave no record, and some sends are not seen by who receives from them, who says so.
+	Unseen
 )
 
 // SkewMax is how far clocks differ under Skew, in ns.
 const SkewMax = 5_000
 
 // Everything is all features that go together: clocks that differ rule out what is ordered by time.
-const Everything = SharedFIFO | PlainLocks | Dangling | KnownLimits | Wild
+const Everything = SharedFIFO | PlainLocks | Dangling | KnownLimits | Wild | Guessed | Unseen
 
 // Shape says how large a program is and what it may do.
 type Shape struct {
@@ -87,7 +91,7 @@ const Anyone = "*"
 type Program struct {
 	Events []event.Event // in the order in which they happened
 	Intent []string      // for each event the request or job that it is for; "" is background, or Anyone
-	// Got is for a receive (by index) the send that it really got (by index).
+	// Got is for a receive (by index) the send that it really got (by index), unless its source has not seen that.
 	Got map[int]int
 }
 

@@ -295,6 +295,7 @@ func (s *stream) take(c *channel, fn string, line int, more event.Event, taken f
 	e.Kind, e.Func, e.Line, e.Key = event.KindReceive, fn, line, c.key
 	if len(c.queue) == 0 {
 		e.Closed, e.Takes = true, nil
+		s.w.doubt(&e)
 		s.emit(e)
 		return message{}, false
 	}
@@ -310,13 +311,27 @@ func (s *stream) take(c *channel, fn string, line int, more event.Event, taken f
 		e.Peer = s.w.events[m.sent].Stream
 	case meetByOrder:
 	}
+	s.w.doubt(&e)
+	if c.by == meetByOrder || c.by == meetByPeers {
+		e.Unseen = false // its send has a record, and would be taken for that of the next one
+	}
 	if taken != nil {
 		s.job = taken(m)
 	} else if !m.empty {
 		s.answered = true
 	}
-	s.w.got[s.emit(e)] = m.sent
+	i := s.emit(e)
+	if !e.Unseen {
+		s.w.got[i] = m.sent
+	}
 	return m, true
+}
+
+// doubt makes a receive or an acquire one whose source has inferred what it came from, or says that this left no record.
+// A send that has its record may be met by such a receive, too: the source did not see that they met.
+func (w *world) doubt(e *event.Event) {
+	e.Inferred = w.has(Guessed) && w.oneIn(6)
+	e.Unseen = w.has(Unseen) && e.Kind == event.KindReceive && w.oneIn(16)
 }
 
 // close closes a channel.
@@ -332,6 +347,7 @@ type lock struct {
 	ordinals bool
 	held     bool
 	released uint64
+	unseen   bool // its last release left no record
 }
 
 // hold runs body with the lock held.
@@ -342,10 +358,18 @@ func (s *stream) hold(l *lock, fn string, body func()) {
 	if l.ordinals {
 		e.Ordinal = l.released
 	}
+	s.w.doubt(&e)
+	if l.unseen {
+		e.Unseen, l.unseen = true, false
+	}
 	s.emit(e)
 	body()
 	s.await(nil)
 	l.released++
+	if s.w.has(Unseen) && s.w.oneIn(4) {
+		l.unseen, l.held = true, false
+		return
+	}
 	e = event.Event{Kind: event.KindRelease, Func: fn, Line: 11, Key: l.key}
 	if l.ordinals {
 		e.Ordinal = l.released

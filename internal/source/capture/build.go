@@ -114,7 +114,7 @@ var forms = [256]form{
 	capture.KindLog:             {kind: event.KindLog, place: atCounter},
 	capture.KindTraceOut:        {kind: event.KindLog, place: atCounter},
 	capture.KindTraceIn:         {kind: event.KindLog, place: atCounter},
-	capture.KindAcquireUnseen:   {kind: event.KindWake, place: atCounter, entity: true},
+	capture.KindAcquireUnseen:   {kind: event.KindAcquire, flags: wire.FlagUnseen, place: atCounter, entity: true},
 	capture.KindProbe:           {kind: event.KindLog, place: atCounter},
 }
 
@@ -297,10 +297,9 @@ func (r *reader) special(x *record, head *wire.Record, seq uint64) {
 	}
 }
 
-// unseen makes the event of an acquire whose release left no record: a wake that nobody can be shown for. An acquire would
-// have the correlator wait for a release that never comes.
+// unseen completes the event of an acquire whose release left no record: who released, if that is known, and what its last event
+// before that was.
 func (r *reader) unseen(x *record, head *wire.Record) {
-	r.data(`{"acquired":true,"release":"not recorded"`)
 	var by, after uint64
 	v := r.valuesOf(x)
 	for v.next() {
@@ -313,9 +312,8 @@ func (r *reader) unseen(x *record, head *wire.Record) {
 	}
 	if by != 0 && by < 1<<40 {
 		head.Peer = r.name(r.textGoroutine, by)
-		r.text(`,"after":`).number64(after)
+		r.data(`{"after":`).number64(after).text(`}`)
 	}
-	r.text(`}`)
 }
 
 // cause names the event's cause.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +74,7 @@ type CollectStats struct {
 	Dropped     uint64 // records lost by policy drop
 	Overwritten uint64
 	Blocked     time.Duration // that the program waited for a free chunk
+	Recording   time.Duration // processor time that the program took to record itself, as far as it timed that: of its own, without the collector's
 	Silenced    int           // functions that were ever silent
 	Places      int           // program counters that were looked up
 	Process     int           // 0: no program came
@@ -98,6 +100,7 @@ type Collector struct {
 	places *places
 	notice *noticing
 	noted  time.Time // when a pass was noted last
+	cursor uint64    // of the ring, when a flight recorder's chunks were sampled last
 
 	mu    sync.Mutex
 	stats CollectStats
@@ -222,10 +225,15 @@ func (c *Collector) turn(last bool) (drained int, err error) {
 		return 0, err
 	}
 	if c.ring.policy == Overwrite {
-		if last {
-			return c.flight(c.spool)
+		now := time.Now()
+		if !last {
+			c.sample()
+			return 0, c.budget.turn(now, nil)
 		}
-		return 0, nil
+		if err := c.budget.write(now, c.spool); err != nil {
+			return 0, err
+		}
+		return c.flight(c.spool)
 	}
 	watermark := c.clock.ticks()
 	if last || !c.overfull() {
@@ -312,6 +320,21 @@ func (c *Collector) counts() counts {
 	}
 }
 
+// recording gives what the program's recording of itself took, of what it has timed.
+func (c *Collector) recording() time.Duration {
+	if !c.begun {
+		return 0
+	}
+	now := c.clock.read()
+	ticks := float64(c.ring.load64(capture.OffTimedTicks)) * capture.TimedEvery
+	elapsed, ran := float64(now.unix-c.started.Unix), float64(now.ticks-c.started.Ticks)
+	if ticks == 0 || elapsed <= 0 || ran <= 0 {
+		return 0
+	}
+	// The program may have stored anything there: no more than all processors did.
+	return time.Duration(min(ticks*elapsed/ran, elapsed*float64(runtime.NumCPU())))
+}
+
 // programEnded says that nothing is written into the ring any more.
 func (c *Collector) programEnded() bool {
 	owner := c.ring.Owner()
@@ -333,7 +356,9 @@ func (c *Collector) programEnded() bool {
 func (c *Collector) finish(incomplete string) error {
 	e := ending{How: c.how(incomplete), ExitCode: int(int32(c.ring.load32(capture.OffExitCode32))), Signal: c.ring.load32(capture.OffEndSignal32), Incomplete: incomplete} // #nosec G115 -- as the program stored it
 	n := c.counts()
+	recording := c.recording()
 	c.mu.Lock()
+	c.stats.Recording = recording
 	c.stats.Ended, c.stats.ExitCode = e.How, e.ExitCode
 	c.stats.Dropped, c.stats.Overwritten = n.dropped, n.overwritten
 	e.Records, e.Chunks, e.Dropped, e.Overwritten = c.stats.Records, c.stats.Chunks, n.dropped, n.overwritten

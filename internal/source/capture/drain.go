@@ -1,6 +1,10 @@
 package capture
 
-import "github.com/pastcone/pastcone/internal/capture"
+import (
+	"sync/atomic"
+
+	"github.com/pastcone/pastcone/internal/capture"
+)
 
 // Draining, chunk by chunk.
 //
@@ -87,13 +91,40 @@ func (n *noticing) see(is interest, w1, w2 uint64) {
 		}
 	case is == wantCall:
 		n.function, n.stream, n.open = uint32(w2), w1>>24, true // #nosec G115 -- the low half
-		n.budget.call(n.function)
+		n.budget.call(n.function, 1)
 	case is == wantReturn:
 		if n.open && n.stream == w1>>24 && n.function == uint32(w2) { // #nosec G115 -- the low half
-			n.budget.leaf(n.function)
+			n.budget.leaf(n.function, 1)
 		}
 		n.open = false
 	default:
 		n.open = false
 	}
+}
+
+// sample counts the calls of a chunk that stands for so many. Nothing of it goes into the file, so places do not matter.
+func (n *noticing) sample(chunk []byte, weight uint32) {
+	n.open = false
+	words := recordsOf(chunk)
+	for i := range words {
+		w1 := atomic.LoadUint64(&words[i][1])
+		if w1 == 0 || uint8(w1) == capture.KindPad { // #nosec G115 -- the kind is the low byte
+			break
+		}
+		function := uint32(atomic.LoadUint64(&words[i][2])) // #nosec G115 -- the low half
+		switch interests[uint8(w1)] {                       // #nosec G115 -- the kind is the low byte
+		case wantNothing:
+		case wantCall:
+			n.function, n.stream, n.open = function, w1>>24, true
+			n.budget.call(function, weight)
+		case wantReturn:
+			if n.open && n.stream == w1>>24 && n.function == function {
+				n.budget.leaf(function, weight)
+			}
+			n.open = false
+		default:
+			n.open = false
+		}
+	}
+	n.open = false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/pastcone/pastcone/internal/capture"
 )
@@ -15,6 +16,36 @@ import (
 //  1. Every chunk that holds something is noted with its order; the newest count, up to the bound.
 //  2. Each is copied, newest first, since the program takes the oldest. Then its state and its order are looked at again: if the program
 //     has taken the chunk in the meantime, the copy is thrown away. So what is missing is what is before the rest.
+
+// What keeps a flight recorder's functions within their budgets: nobody reads all that it writes, so a few of the chunks that it has filled
+// since the last look stand for the others.
+const (
+	sampledChunks = 2 // at a look
+	sampledBack   = 8 // chunks that are tried for that
+)
+
+// sample looks at some of the chunks that the program has filled since it was called last. The program may overwrite them meanwhile:
+// then a few calls are counted wrongly, once.
+func (c *Collector) sample() {
+	cursor := c.ring.load64(capture.OffCursor)
+	last := c.cursor
+	c.cursor = cursor
+	taken := cursor - last
+	if taken == 0 || c.budget.most < 0 || cursor < last {
+		return
+	}
+	chunks := uint64(c.ring.chunks) // #nosec G115 -- positive
+	var sampled []int
+	for back := uint64(1); back <= min(sampledBack, taken, chunks) && len(sampled) < sampledChunks; back++ {
+		i := int((cursor - back) % chunks) // #nosec G115 -- below chunks
+		if c.ring.chunkState(i) == capture.ChunkFull && orderOf(c.ring.chunk(i)) > last {
+			sampled = append(sampled, i)
+		}
+	}
+	for _, i := range sampled {
+		c.notice.sample(c.ring.chunk(i), uint32(min(taken/uint64(len(sampled)), 1<<20))) // #nosec G115 -- bounded
+	}
+}
 
 // candidate is a chunk that may be copied.
 type candidate struct {
@@ -56,6 +87,7 @@ func (c *Collector) flight(to *spool) (copied int, err error) {
 	if to == c.spool {
 		c.mu.Lock()
 		c.stats.Records += uint64(copied) // #nosec G115 -- not negative
+		c.stats.Silenced = c.budget.ever
 		c.mu.Unlock()
 	}
 	if err := c.places.write(to); err != nil {
@@ -107,6 +139,9 @@ func (c *Collector) dump(path string) (err error) {
 		return err
 	}
 	if err := addJSON(to, frameStart, c.started); err != nil {
+		return err
+	}
+	if err := c.budget.copy(time.Now(), to); err != nil {
 		return err
 	}
 	copied, err := c.flight(to)

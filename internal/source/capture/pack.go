@@ -34,6 +34,11 @@ func successor(w1 uint64) uint64 {
 	return w1&^(seqMask|0xff) | (w1+seqOne)&seqMask
 }
 
+// recordsOf gives the records of a chunk, as they lie in memory.
+func recordsOf(chunk []byte) [][4]uint64 {
+	return unsafe.Slice((*[4]uint64)(unsafe.Pointer(&chunk[capture.ChunkHeaderBytes])), capture.ChunkRecords) // #nosec G103 -- shared memory, aligned
+}
+
 func byteLen(w uint64) int { return (bits.Len64(w) + 7) >> 3 }
 
 // offsetOf gives where a record of a chunk begins.
@@ -42,7 +47,7 @@ func offsetOf(record int) int { return capture.ChunkHeaderBytes + record*capture
 // packRecords packs the records of a chunk that are complete, from the one numbered from on. It gives the number of the next record, and
 // how many there were: padding is none, and the rest of the chunk is not used.
 func packRecords(dst, chunk []byte, from int, notice *noticing) (packed []byte, next, records int) {
-	words := unsafe.Slice((*[4]uint64)(unsafe.Pointer(&chunk[capture.ChunkHeaderBytes])), capture.ChunkRecords) // #nosec G103 -- shared memory, aligned
+	words := recordsOf(chunk)
 	room := len(dst) + (capture.ChunkRecords-from)*packedBytesMax + 8
 	if cap(dst) < room {
 		dst = append(make([]byte, 0, room), dst...)

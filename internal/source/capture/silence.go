@@ -10,6 +10,9 @@ import (
 // The budget of calls: a function that is called very often, and in which nothing else happens, fills the recording with what nobody
 // looks at. Beyond its budget it is silent: the program counts its calls and leaves no record of them. When it is calm again, it is
 // recorded again. Both are in the recording, with the counts.
+//
+// A function is silenced as soon as it has used up what a window allows: when a hot function calls another, the inner one is silent within
+// a pass or two, and what is left of the outer one is a leaf from then on.
 const (
 	budgetWindow     = 100 * time.Millisecond
 	budgetLeafShare  = 16 // a function is silenced if at most one of so many of its calls had something in it
@@ -47,22 +50,22 @@ func newBudget(r *Ring, callsPerSecond int) *budget {
 	}
 }
 
-func (b *budget) call(function uint32) {
+func (b *budget) call(function, times uint32) {
 	if function < uint32(len(b.calls)) { // #nosec G115 -- bounded by FunctionsMax
 		if b.calls[function] == 0 {
 			b.busy = append(b.busy, function)
 		}
-		b.calls[function]++
+		b.calls[function] += times
 	}
 }
 
-func (b *budget) leaf(function uint32) {
+func (b *budget) leaf(function, times uint32) {
 	if function < uint32(len(b.leaves)) { // #nosec G115 -- bounded by FunctionsMax
-		b.leaves[function]++
+		b.leaves[function] += times
 	}
 }
 
-// turn ends the window if it is over, and writes what silent functions did.
+// turn ends the window if it is over, and writes what silent functions did; with nothing to write to, that is left for later.
 func (b *budget) turn(now time.Time, to *spool) error {
 	if b.since.IsZero() {
 		b.since, b.reported = now, now
@@ -70,17 +73,16 @@ func (b *budget) turn(now time.Time, to *spool) error {
 	}
 	window := now.Sub(b.since)
 	if window < budgetWindow {
+		if b.judge(budgetWindow) && to != nil {
+			return b.write(now, to)
+		}
 		return nil
 	}
 	b.since = now
 	allowed := b.most * window.Seconds()
-	changed := false
+	changed := b.judge(window)
 	for _, f := range b.busy {
-		calls, leaves := b.calls[f], b.leaves[f]
 		b.calls[f], b.leaves[f] = 0, 0
-		if b.most >= 0 && float64(leaves) > allowed && calls-min(leaves, calls) <= calls/budgetLeafShare {
-			changed = b.silence(f) || changed
-		}
 	}
 	b.busy = b.busy[:0]
 	for f, s := range b.silent {
@@ -98,11 +100,25 @@ func (b *budget) turn(now time.Time, to *spool) error {
 			s.silent, s.announce, changed = false, true, true
 		}
 	}
-	if changed || now.Sub(b.reported) >= silenceEvery {
+	if to != nil && (changed || now.Sub(b.reported) >= silenceEvery) {
 		b.reported = now
 		return b.write(now, to)
 	}
 	return nil
+}
+
+// judge silences the functions that have used up in this window what one of that length allows.
+func (b *budget) judge(window time.Duration) (changed bool) {
+	allowed := b.most * window.Seconds()
+	for _, f := range b.busy {
+		calls, leaves := b.calls[f], b.leaves[f]
+		if b.most < 0 || float64(leaves) <= allowed || calls-min(leaves, calls) > calls/budgetLeafShare {
+			continue
+		}
+		changed = b.silence(f) || changed
+		b.calls[f], b.leaves[f] = 0, 0 // what comes late is of its last moments
+	}
+	return changed
 }
 
 // silence makes a function silent, if it is not.
@@ -127,6 +143,16 @@ func (b *budget) silence(f uint32) bool {
 	return true
 }
 
+// copy writes all that silent functions did so far into another file, and leaves what is to be written as it is.
+func (b *budget) copy(now time.Time, to *spool) error {
+	var entries []silence
+	for f, s := range b.silent {
+		calls, ticks := b.ring.silenced(int(f))
+		entries = append(entries, silence{f, s.silent, calls, ticks})
+	}
+	return writeSilence(now, entries, to)
+}
+
 // write writes what has changed since it was written last.
 func (b *budget) write(now time.Time, to *spool) error {
 	var entries []silence
@@ -139,6 +165,10 @@ func (b *budget) write(now time.Time, to *spool) error {
 			delete(b.silent, f)
 		}
 	}
+	return writeSilence(now, entries, to)
+}
+
+func writeSilence(now time.Time, entries []silence, to *spool) error {
 	const most = frameBytesMax/silenceBytes - 1
 	for len(entries) > 0 {
 		n := min(len(entries), most)

@@ -125,8 +125,8 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g6","seq":3,"kind":"acquire",` + at + `,"key":"lock11","ordinal":3}`,
 			`{"stream":"g6","seq":4,"kind":"acquire",` + at + `,"key":"lock11","ordinal":4}`,
 			`{"stream":"g6","seq":5,"kind":"acquire",` + at + `,"key":"lock11","ordinal":5}`,
-			`{"stream":"g6","seq":6,"kind":"wake",` + at + `,"key":"lock2","peer":"g5","data":{"acquired":true,"release":"not recorded","after":99}}`,
-			`{"stream":"g6","seq":7,"kind":"wake",` + at + `,"key":"lock2","data":{"acquired":true,"release":"not recorded"}}`,
+			`{"stream":"g6","seq":6,"kind":"acquire",` + at + `,"key":"lock2","ordinal":44,"peer":"g5","unseen":true,"data":{"after":99}}`,
+			`{"stream":"g6","seq":7,"kind":"acquire",` + at + `,"key":"lock2","ordinal":44,"unseen":true}`,
 		}},
 		{"a condition, by the number of the event that woke", func(m *maker) {
 			m.record(capture.KindNotify, 5, 1, 0, pc, 0)

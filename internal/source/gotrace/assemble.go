@@ -3,6 +3,7 @@ package gotrace
 import (
 	"context"
 
+	"github.com/pastcone/pastcone/event"
 	"github.com/pastcone/pastcone/internal/wire"
 )
 
@@ -17,6 +18,8 @@ type assembly struct {
 	runOf   []uint32 // run of each record
 	runs    []wire.Run
 	arena   []byte
+	next    []uint32 // scratch: where the next record of each run goes
+	back    returns
 }
 
 // spot is where an event lies: the run of a batch. The zero spot is in no batch.
@@ -42,27 +45,63 @@ func (a *assembly) add(at spot) *wire.Record {
 	return &a.records[len(a.records)-1]
 }
 
-// batch gives the batch, and begins the next one.
+// batch gives the batch, and begins the next one. Its memory is that of one that has come back, if there is one.
 func (a *assembly) batch() *wire.Batch {
-	b := &wire.Batch{
-		Runs:    append([]wire.Run(nil), a.runs...),
-		Records: make([]wire.Record, len(a.records)),
-		Arena:   a.arena,
+	b := a.back.take()
+	b.Runs = append(b.Runs, a.runs...)
+	if cap(b.Records) < len(a.records) {
+		b.Records = make([]wire.Record, len(a.records), max(len(a.records), cap(a.records)))
 	}
-	next := make([]uint32, len(a.runs)) // where the next record of each run goes
+	b.Records = b.Records[:len(a.records)]
+	a.next = a.next[:0]
 	at := uint32(0)
 	for i := range a.runs {
-		next[i] = at
+		a.next = append(a.next, at)
 		at += a.runs[i].Len
 	}
 	for i := range a.records {
-		run := a.runOf[i]
-		b.Records[next[run]] = a.records[i]
-		next[run]++
+		next := &a.next[a.runOf[i]]
+		b.Records[*next] = a.records[i]
+		*next++
 	}
 	a.number++
 	a.records, a.runOf, a.runs = a.records[:0], a.runOf[:0], a.runs[:0]
-	a.arena = make([]byte, 0, len(b.Arena)+len(b.Arena)/8)
+	b.Arena, a.arena = a.arena, b.Arena
+	if cap(a.arena) == 0 {
+		a.arena = make([]byte, 0, len(b.Arena)+len(b.Arena)/8)
+	}
+	return b
+}
+
+// returns are the batches that have come back: their Done was called, so that nobody has them any more. A batch of which no event
+// got an id does not come back: it was dropped or given up, and whoever gave it up may be at work on it still.
+//
+// It is safe for concurrent use: Done is called in the correlator's goroutine.
+type returns chan *wire.Batch
+
+// batchesBack bounds the memory that lies in them.
+const batchesBack = 8
+
+// take gives an empty batch that comes back.
+func (r returns) take() *wire.Batch {
+	var b *wire.Batch
+	select {
+	case b = <-r:
+		done := b.Done
+		b.Reset()
+		b.Done = done
+	default:
+		b = new(wire.Batch)
+		b.Done = func(last event.ID) {
+			if last == 0 {
+				return
+			}
+			select {
+			case r <- b:
+			default:
+			}
+		}
+	}
 	return b
 }
 

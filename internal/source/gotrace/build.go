@@ -72,6 +72,8 @@ type goroutine struct {
 	wakerAt   spot
 	how       waking
 	wakingID  uint64
+	label     [labelBytesMax]byte // of the message, or of the waker's event
+	labelLen  int
 
 	// Where it last woke another one, in this generation: most wake again there.
 	wakeStack trace.Stack
@@ -100,7 +102,7 @@ const (
 func newBuilder(o Options, sink source.Sink) (*builder, error) {
 	b := &builder{
 		o: o, sink: sink, table: sink.Table(),
-		to:         assembly{number: 1},
+		to:         assembly{number: 1, back: make(returns, batchesBack)},
 		goroutines: map[trace.GoID]*goroutine{}, tasks: map[trace.TaskID]*task{},
 		stacks: map[trace.Stack]*stackInfo{}, names: map[namedSite]wire.Site{}, reasons: map[string]*reason{},
 	}
@@ -138,18 +140,19 @@ func (b *builder) addEvents(ctx context.Context, events []trace.Event) (err erro
 		}
 	}()
 	for i := range events {
-		used := b.addEvent(&events[i])
-		b.stats.TraceEvents++
-		if used {
+		e := &events[i]
+		kind := e.Kind()
+		if b.addEvent(e, kind) {
 			b.stats.Used++
 		} else {
 			b.stats.Skipped++
 		}
+		b.stats.TraceEvents++
 		if b.err != nil {
 			return b.err
 		}
 		b.pending++
-		if b.pending >= b.o.BatchEvents || len(b.to.arena) > arenaBytesMax || events[i].Kind() == trace.EventSync {
+		if b.pending >= b.o.BatchEvents || len(b.to.arena) > arenaBytesMax || kind == trace.EventSync {
 			if err := b.flush(ctx); err != nil {
 				return err
 			}
@@ -159,8 +162,7 @@ func (b *builder) addEvents(ctx context.Context, events []trace.Event) (err erro
 }
 
 // addEvent builds the events that one trace event makes, and says whether it is of use.
-func (b *builder) addEvent(e *trace.Event) bool {
-	kind := e.Kind()
+func (b *builder) addEvent(e *trace.Event, kind trace.EventKind) bool {
 	if kind == trace.EventSync {
 		b.synchronize(e)
 		return false
@@ -361,15 +363,16 @@ func (b *builder) blocked(g *goroutine, t *trace.StateTransition, now int64) {
 		g.waitInfo = info
 	}
 	g.reason = info.reason
-	b.from, b.has = len(b.to.arena), true
+	from := len(b.to.arena)
 	b.bytes(info.waiting)
-	b.emit(g, event.KindState, now, info.site, nil, spot{}).Key = g.name
+	b.put(g, event.KindState, now, info.site, from, len(b.to.arena), spot{}).Key = g.name
 }
 
 // reason is why a goroutine waits, in the words of the runtime, and as JSON.
 type reason struct {
-	text string
-	json []byte
+	text  string
+	json  []byte
+	awake []byte // the data of the end of such a wait, up to the number of ns that it took
 }
 
 // noReason is that of a wait which began before the trace.
@@ -379,7 +382,8 @@ var noReason = &reason{}
 func (b *builder) withReason(info *stackInfo, text string) *stackInfo {
 	r := b.reasons[text]
 	if r == nil {
-		r = &reason{strings.Clone(text), appendQuoted(nil, bounded(text))}
+		json := appendQuoted(nil, bounded(text))
+		r = &reason{strings.Clone(text), json, fmt.Appendf(nil, `{"reason":%s,"wait_ns":`, json)}
 		if len(b.reasons) < reasonsMax {
 			b.reasons[r.text] = r
 		}

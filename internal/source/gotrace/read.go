@@ -20,8 +20,8 @@ const (
 	StackFramesDefault         = 16
 	StackFramesMax             = 128
 	GenerationBytesMaxDefault  = 512 << 20
-	chunkEventsMax             = 1024 // on the way from the reader to the builder: little enough to stay in the cache
-	chunksAtOnce               = 16
+	chunkEventsMax             = 2048 // on the way from the reader to the builder: fewer cost more wakings, more do not stay in the cache
+	chunksAtOnce               = 8
 	inputBufferBytes           = 256 << 10
 	arenaBytesMax              = 4 << 20 // a batch is handed over when its payload is that large
 	reasonBytesMax             = 400     // of what the trace reader says about a broken trace
@@ -91,8 +91,8 @@ type Stats struct {
 type chunk struct {
 	events []trace.Event
 	ended  []trace.Task // of the ends of tasks among them, in order: what they are called the trace reader only tells its own goroutine
-	input  int64 // bytes read from the input when it was cut
-	err    error // why there is no further chunk; io.EOF at the end of a whole trace
+	input  int64        // bytes read from the input when it was cut
+	err    error        // why there is no further chunk; io.EOF at the end of a whole trace
 }
 
 // Read reads a Go execution trace to the end of in, and hands its events to the sink in batches. file is the

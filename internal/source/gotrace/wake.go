@@ -63,8 +63,9 @@ func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
 		b.messages++
 		b.stats.Messages++
 		g.wakingID = b.messages
-		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
-		b.emit(by, event.KindSend, now, info.site, &b.more, spot{}).Peer = g.name
+		ext := len(b.to.arena)
+		b.to.arena = wire.AppendMessage(b.to.arena, g.labelled('m'))
+		b.put(by, event.KindSend, now, info.site, ext, ext, spot{}).Peer = g.name
 	case wokenByClose:
 		b.stats.Wakes++
 		if by.closeID == 0 || by.closeSeq != by.seq || by.closeStack != e.Stack() {
@@ -78,12 +79,24 @@ func (b *builder) unblocked(g *goroutine, e *trace.Event, now int64) {
 		b.stats.Wakes++
 		b.wakings++
 		g.wakingID = b.wakings
-		b.more = wire.Extension{Ref: b.labelled('w', g.wakingID)}
-		b.data(`{"state":"runnable"}`)
-		r := b.emit(by, event.KindState, now, info.site, &b.more, spot{})
+		from := len(b.to.arena)
+		b.text(`{"state":"runnable"}`)
+		ext := len(b.to.arena)
+		b.to.arena = wire.AppendRef(b.to.arena, g.labelled('w'))
+		r := b.put(by, event.KindState, now, info.site, from, ext, spot{})
 		r.Key, r.Peer = g.name, g.name
 	}
 	g.wakerAt = by.at
+}
+
+// labelBytesMax has room for a letter and any number.
+const labelBytesMax = 24
+
+// labelled names the message or the event that wakes g: a letter and its number. Both ends of the edge are named so.
+func (g *goroutine) labelled(letter byte) []byte {
+	label := appendNumber(append(g.label[:0], letter), int64(g.wakingID)) // #nosec G115 -- a count
+	g.labelLen = len(label)
+	return label
 }
 
 func (b *builder) closedKey(id uint64) wire.Name { return wire.MakeName(b.textClosed, id+1) }
@@ -91,32 +104,56 @@ func (b *builder) closedKey(id uint64) wire.Name { return wire.MakeName(b.textCl
 // awakes tells of the wait that is over, now that the goroutine runs again.
 func (b *builder) awakes(g *goroutine, now int64) {
 	g.waits = false
-	b.data(`{`)
-	sep := ""
-	if g.reason != noReason {
-		b.text(`"reason":`).bytes(g.reason.json)
-		sep = ","
+	text := b.to.arena
+	from := len(text)
+	if g.reason != noReason && g.since != noTime && g.woken != noTime { // nearly all of them
+		text = appendNumber(append(text, g.reason.awake...), g.woken-g.since)
+		text = append(text, `,"runnable_ns":`...)
+		text = append(appendNumber(text, now-g.woken), '}')
+	} else {
+		text = g.appendAwake(text, now)
 	}
-	if g.since != noTime && g.woken != noTime {
-		b.text(sep).text(`"wait_ns":`).number(g.woken - g.since)
-		sep = ","
-	}
-	if g.woken != noTime {
-		b.text(sep).text(`"runnable_ns":`).number(now - g.woken)
-	}
-	b.text(`}`)
+	ext := len(text)
+	cause := g.wakerAt
 	switch g.how {
 	case wokenByNobody:
-		b.emit(g, event.KindWake, now, g.wait, nil, spot{})
+		cause = spot{}
 	case wokenPlainly:
-		b.emit(g, event.KindWake, now, g.wait, b.because(b.labelled('w', g.wakingID)), g.wakerAt).Peer = g.waker
+		text = wire.AppendCause(text, g.label[:g.labelLen])
 	case wokenByMessage:
-		b.more = wire.Extension{Message: b.labelled('m', g.wakingID)}
-		r := b.emit(g, event.KindReceive, now, g.wait, &b.more, g.wakerAt)
+		text = wire.AppendMessage(text, g.label[:g.labelLen])
+	}
+	b.to.arena = text
+	switch g.how {
+	case wokenByNobody:
+		b.put(g, event.KindWake, now, g.wait, from, ext, cause)
+	case wokenPlainly:
+		b.put(g, event.KindWake, now, g.wait, from, ext, cause).Peer = g.waker
+	case wokenByMessage:
+		r := b.put(g, event.KindReceive, now, g.wait, from, ext, cause)
 		r.Peer, r.Flags = g.waker, wire.FlagInferred
 	case wokenByClose:
-		r := b.emit(g, event.KindReceive, now, g.wait, nil, g.wakerAt)
+		r := b.put(g, event.KindReceive, now, g.wait, from, ext, cause)
 		r.Peer, r.Flags = g.waker, wire.FlagInferred|wire.FlagClosed
 		r.Key = b.closedKey(g.wakingID)
 	}
+}
+
+// appendAwake appends the data of the end of a wait of which not everything is known.
+func (g *goroutine) appendAwake(text []byte, now int64) []byte {
+	text = append(text, '{')
+	if g.reason != noReason {
+		text = append(append(text, `"reason":`...), g.reason.json...)
+		text = append(text, ',')
+	}
+	if g.since != noTime && g.woken != noTime {
+		text = append(appendNumber(append(text, `"wait_ns":`...), g.woken-g.since), ',')
+	}
+	if g.woken != noTime {
+		text = append(appendNumber(append(text, `"runnable_ns":`...), now-g.woken), ',')
+	}
+	if last := len(text) - 1; text[last] == ',' {
+		text = text[:last]
+	}
+	return append(text, '}')
 }

@@ -43,6 +43,7 @@ const (
 	hasClosed
 	hasTakes
 	hasInferred
+	hasUnseen
 	hasData
 	hasID
 	hasParent
@@ -221,6 +222,9 @@ func (d *decoder) field(text []byte, i int) (end int, ok bool) {
 	case "inferred":
 		bit = hasInferred
 		i, ok = d.flag(text, i, wire.FlagInferred, 0)
+	case "unseen":
+		bit = hasUnseen
+		i, ok = d.flag(text, i, wire.FlagUnseen, 0)
 	case "data":
 		bit = hasData
 		from := i

@@ -59,6 +59,8 @@ const (
 	pastconeOffLocksForgotten = 168
 	pastconeOffEndSignal32    = 176
 	pastconeOffAcquiresLeft   = 184
+	pastconeOffTimedTicks     = 192
+	pastconeOffTimed          = 200
 	pastconeHeaderBytes       = 4096
 
 	pastconePolicyBlock     = 0
@@ -82,6 +84,7 @@ const (
 
 	pastconeBeatStaleNanos   = 2_000_000_000
 	pastconeChunkHeaderBytes = 32
+	pastconeTimedEvery       = 1024
 	pastconeRecordBytes      = 32
 
 	pastconeKindCall            = 1
@@ -161,6 +164,9 @@ var (
 	pastconeTextBytes  uintptr
 	pastconeCounted    bool // time is read from the processor's counter
 
+	pastconeTimedAt    uintptr // a record is timed if the low bits of its address are these
+	pastconeTimedTicks uint64  // ticks that two readings of the clock are apart with nothing between them
+
 	pastconeChannels atomic.Uint64 // numbers of channels given out
 )
 
@@ -208,9 +214,15 @@ func pastconeStart() {
 	pastconeText = firstmoduledata.text
 	pastconeTextBytes = min(firstmoduledata.etext-firstmoduledata.text, 1<<32-1)
 
+	pastconeTimedAt = (pastconeData + pastconeChunkHeaderBytes + pastconeTimedEvery/2*pastconeRecordBytes) & pastconeTimedMask
 	clock := uint32(pastconeClockNanos)
 	if kind := pastconeCounter(); kind != 0 {
 		clock, pastconeCounted = kind, true
+		pastconeTimedTicks = pastconeTimedMost
+		for range 16 {
+			began := pastconeTicks()
+			pastconeTimedTicks = min(pastconeTimedTicks, pastconeTicks()-began)
+		}
 	}
 	*pastcone32(pastconeOffClock32) = clock
 	*pastcone64(pastconeOffTextStart) = uint64(pastconeText)

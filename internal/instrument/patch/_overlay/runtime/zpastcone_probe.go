@@ -18,7 +18,7 @@ const (
 	pastconeTimed  = 1 << 61 // the same, and it is timed: 21 bits of id, 40 of ticks above them
 
 	pastconeTimedIDBits = 21
-	pastconeTimedEvery  = 16
+	pastconeTimedSilent = 16
 )
 
 // PastconeEnter records a call.
@@ -146,10 +146,26 @@ func pastconeCountCall(id uint32) uint64 {
 	} else {
 		*calls = n
 	}
-	if n%pastconeTimedEvery == 0 && id < 1<<pastconeTimedIDBits {
+	if n%pastconeTimedSilent == 0 && id < 1<<pastconeTimedIDBits {
+		if n%pastconeTimedEvery == 0 {
+			pastconeTimeCount(id)
+		}
 		return pastconeSilent | pastconeTimed | uint64(id) | pastconeNow()&(1<<40-1)<<pastconeTimedIDBits
 	}
 	return pastconeSilent | uint64(id)
+}
+
+// pastconeTimeCount times what it takes to count a call, by doing it once more with nothing to add.
+//
+//go:nosplit
+func pastconeTimeCount(id uint32) {
+	if !pastconeCounted {
+		return
+	}
+	began := pastconeTicks()
+	calls, _ := pastconeSilenceOf(id)
+	atomic.Xadd64(calls, 0)
+	pastconeTook(pastconeTicks() - began)
 }
 
 //go:nosplit
@@ -158,7 +174,7 @@ func pastconeCountTime(token uint64) {
 		return
 	}
 	id := uint32(token & (1<<pastconeTimedIDBits - 1))
-	took := (pastconeNow() - token>>pastconeTimedIDBits) & (1<<40 - 1) * pastconeTimedEvery
+	took := (pastconeNow() - token>>pastconeTimedIDBits) & (1<<40 - 1) * pastconeTimedSilent
 	calls, shared := pastconeSilenceOf(id)
 	ticks := (*uint64)(add(unsafe.Pointer(calls), 8))
 	if shared {

@@ -33,7 +33,11 @@ func pastconeWrite(stream uint64, seq *uint64, kind uint64, ab, c uint64) uint64
 	pp.pcAt = at + pastconeRecordBytes
 	kind |= n&0xffff<<8 | stream<<24
 	if pastconeCounted {
-		pastconePut(at, kind, ab, c)
+		if at&pastconeTimedMask == pastconeTimedAt {
+			pastconePutTimed(at, kind, ab, c)
+		} else {
+			pastconePut(at, kind, ab, c)
+		}
 		return n
 	}
 	r := (*[4]uint64)(unsafe.Pointer(at))
@@ -42,6 +46,32 @@ func pastconeWrite(stream uint64, seq *uint64, kind uint64, ab, c uint64) uint64
 	r[3] = c
 	pastconePublish(&r[1], kind)
 	return n
+}
+
+// What recording costs is measured on the way: one record of pastconeTimedEvery is timed, by its place in its chunk, which is as good as
+// chance. Who is interrupted meanwhile counts for no more than pastconeTimedMost.
+const (
+	pastconeTimedMask = pastconeTimedEvery*pastconeRecordBytes - 1
+	pastconeTimedMost = 4096 // ticks
+)
+
+// pastconePutTimed is pastconePut for a record that is timed.
+//
+//go:nosplit
+func pastconePutTimed(at uintptr, w1, ab, c uint64) {
+	began := pastconeTicks()
+	pastconePut(at, w1, ab, c)
+	pastconeTook(pastconeTicks() - began)
+}
+
+// pastconeTook adds to what was timed.
+//
+//go:nosplit
+func pastconeTook(ticks uint64) {
+	ticks = min(ticks, pastconeTimedMost)
+	ticks -= min(ticks, pastconeTimedTicks)
+	atomic.Xadd64(pastcone64(pastconeOffTimedTicks), int64(ticks))
+	atomic.Xadd64(pastcone64(pastconeOffTimed), 1)
 }
 
 // pastconeWriteValues writes an event with values.
@@ -211,9 +241,13 @@ func pastconeTake(pp *p) {
 	}
 }
 
-// pastconeTakeNow takes the chunk that has been free or (policy overwrite) full for longest: they are used in turn.
+// pastconeTakeNow takes the first chunk that is free: while the collector keeps up these are the same few, which stay in the
+// processors' caches. With policy overwrite it takes the chunk that has been free or full for longest: they are used in turn.
 func pastconeTakeNow(pp *p) bool {
-	next := uint32(atomic.Load64(pastcone64(pastconeOffCursor)) % uint64(pastconeChunks))
+	next := uint32(0)
+	if pastconePolicy == pastconePolicyOverwrite {
+		next = uint32(atomic.Load64(pastcone64(pastconeOffCursor)) % uint64(pastconeChunks))
+	}
 	for range pastconeChunks {
 		chunk := next
 		if next++; next == pastconeChunks {
