@@ -196,4 +196,3 @@ func showing() (client.Access, error) {
 	}
 	return a, nil
 }
-

@@ -295,6 +295,12 @@ func (p *preparation) open(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(p.home, 0o777); err != nil {
 		return nil, fmt.Errorf("a place for the cache: %w", err)
 	}
+	// A cache inside of a module is none of its packages.
+	if mod := filepath.Join(p.CacheDir, "go.mod"); !exists(mod) {
+		if err := os.WriteFile(mod, []byte("module pastcone.invalid/cache\n"), 0o666); err != nil { // #nosec G306 -- nothing secret
+			return nil, fmt.Errorf("a place for the cache: %w", err)
+		}
+	}
 	return lock(ctx, filepath.Join(p.home, "lock"))
 }
 

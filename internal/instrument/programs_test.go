@@ -193,6 +193,7 @@ func (p program) story(done *Prepared, probes string) string {
 // Each archive under testdata/programs is a program. Its comment has directives, one a line:
 //
 //	flags …        build flags
+//	every-form …   more of them, where every form is built
 //	test           go test instead of go run
 //	option …       Inlinable, or Include/Exclude/Args/State/Queue and a value
 //	expect …       a line that the probes write, names in place of ids; the lines have to come in this order
@@ -220,6 +221,10 @@ func TestAProgramDoesWhatItDidAndTellsWhatItDoes(t *testing.T) {
 				switch word {
 				case "flags":
 					o.BuildFlags = strings.Fields(rest)
+				case "every-form":
+					if everyForm {
+						o.BuildFlags = append(o.BuildFlags, strings.Fields(rest)...)
+					}
 				case "test":
 					o.Test = true
 				case "dir":

@@ -133,7 +133,11 @@ func TestWhatProbesRecord(t *testing.T) {
 			"recover in main.bounds.func1: defer func() { recover() }()",
 		"state": "state site: \"new\" of 3, \"paid\" of 4",
 	} {
-		for _, flags := range [][]string{nil, {"-race"}, {"-gcflags=all=-N -l"}} {
+		forms := [][]string{nil}
+		if everyForm {
+			forms = append(forms, []string{"-race"}, []string{"-gcflags=all=-N -l"})
+		}
+		for _, flags := range forms {
 			_, got := story(t, name, flags...)
 			got = initFunction.ReplaceAllString(got, "main.init.func*")
 			if strings.TrimSpace(got) != "start\n"+strings.TrimSpace(want) {

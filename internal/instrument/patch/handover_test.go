@@ -177,6 +177,9 @@ func variants(t *testing.T, test func(t *testing.T, program string, env []string
 		"one thread": {env: []string{"GOMAXPROCS=1"}},
 		"race":       {flags: []string{"-race"}, env: []string{"GOGC=20"}},
 	} {
+		if len(v.flags) > 0 && !everyForm {
+			continue
+		}
 		t.Run(name, func(t *testing.T) { test(t, build(t, "handover", v.flags...), v.env) })
 	}
 }
