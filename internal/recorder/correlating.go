@@ -204,8 +204,9 @@ func (s *sequencer) Emit(b *wire.Block) {
 	}
 	account := accountOf(b)
 	account.settle(func(src wire.SourceID, n int) { s.inside[src] -= n })
-	if s.replay != nil {
-		s.out(b) // a finite source: nothing of it is sampled out
+	if s.replay != nil || s.r.pressure.Kept() >= 1 { // nothing is sampled out, of a finite source nothing ever
+		s.sampler.Flush()
+		s.outAs(b, account)
 		return
 	}
 	s.sampler.Add(time.Now(), b)
@@ -225,10 +226,12 @@ func accountOf(b *wire.Block) blockAccount {
 	return account
 }
 
-// out publishes a block and passes it on to be written. It blocks while the store has no room: that is the
+// out takes a block from the sampler.
+func (s *sequencer) out(b *wire.Block) { s.outAs(b, accountOf(b)) }
+
+// outAs publishes a block and passes it on to be written. It blocks while the store has no room: that is the
 // back-pressure of a slow or full disk.
-func (s *sequencer) out(b *wire.Block) {
-	account := accountOf(b)
+func (s *sequencer) outAs(b *wire.Block, account blockAccount) {
 	for wait := fullDiskWaitLeast; ; wait = min(2*wait, fullDiskWaitMost) {
 		err := s.publish(s.ctx, b)
 		if err == nil {
