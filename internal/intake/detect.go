@@ -33,7 +33,8 @@ func (s *Stage) suspicious(text []byte) bool {
 	for ; i+8 <= len(text); i += windowStep {
 		w := binary.LittleEndian.Uint64(text[i:])
 		quote := w ^ ones*'"'
-		if quotes := (quote - ones) &^ quote & highs; quotes != 0 {
+		quotes := (quote - ones) &^ quote & highs
+		if quotes != 0 {
 			next := w >> 8 // each byte's follower; the last has none
 			colon := next ^ ones*':'
 			after := ((colon-ones)&^colon | (next-ones*(' '+1))&^next) & (highs >> 8)
@@ -43,8 +44,11 @@ func (s *Stage) suspicious(text []byte) bool {
 				}
 			}
 		}
-		letterB, letterJ, slash := (w|ones*0x20)^ones*'b', w^ones*'J', w^ones*'\\'
-		for hits := ((letterB-ones)&^letterB | (letterJ-ones)&^letterJ | (slash-ones)&^slash) & highs; hits != 0; hits &= hits - 1 {
+		letterB, letterJ, slash, equals := (w|ones*0x20)^ones*'b', w^ones*'J', w^ones*'\\', w^ones*'='
+		// A colon behind a quote ends a key; one at the beginning of the window was in the one before.
+		colon := w ^ ones*':'
+		named := (colon - ones) &^ colon & (highs &^ 0xff) &^ (quotes << 8)
+		for hits := ((letterB-ones)&^letterB|(letterJ-ones)&^letterJ|(slash-ones)&^slash|(equals-ones)&^equals)&highs | named; hits != 0; hits &= hits - 1 {
 			if s.markAt(text, i+bits.TrailingZeros64(hits)>>3) {
 				return true
 			}
@@ -63,7 +67,7 @@ func (s *Stage) suspicious(text []byte) bool {
 }
 
 // markAt says whether text[i] is the letter by which a mark of a secret is found: the b of bearer, the B
-// of BEGIN, the J of eyJ; or the backslash of an escape that could hide a mark or part of a key.
+// of BEGIN, the J of eyJ; or the sign behind the name of a secret in running text; or the backslash of an escape that could hide a mark or part of a key.
 func (s *Stage) markAt(text []byte, i int) bool {
 	switch c := text[i]; c {
 	case 'b', 'B':
@@ -73,8 +77,26 @@ func (s *Stage) markAt(text []byte, i int) bool {
 		return text[i+2]|0x20 == 'a' && text[i+6] == ' ' || string(text[i:i+5]) == "BEGIN"
 	case 'J':
 		return s.values && i > 0 && text[i-1] == 'y'
+	case '=', ':':
+		if i == 0 || !s.values || c == ':' && text[i-1] != '\'' && text[i-1] != ' ' && !isTokenByte(text[i-1]) {
+			return false
+		}
+		start, end := s.namedSecret(text, i)
+		return start < end || s.nameCut(text, i)
 	case '\\':
 		return len(text)-i >= len(markEscape) && string(text[i:i+len(markEscape)]) == markEscape
+	}
+	return false
+}
+
+// nameCut says whether a name that sounds like a secret stands before text[i] and is followed by an escape: what its value is can
+// be told only when that is read.
+func (s *Stage) nameCut(text []byte, i int) bool {
+	for at := i + 1; at < len(text) && at <= i+3; at++ {
+		if text[at] == '\\' {
+			name := nameBefore(text, i)
+			return len(name) > 0 && s.secretKey(name)
+		}
 	}
 	return false
 }

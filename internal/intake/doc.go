@@ -8,8 +8,9 @@
 //
 // Redact: the value of every key that sounds like a secret, at any depth of data and of unknown
 // fields, also of JSON within a string, becomes "[redacted]"; and so do card numbers, bearer tokens, JSON Web Tokens
-// and private keys within any text or number, whatever its key. What is not looked for: secrets in running text
-// under a name (password=…), and in the names of streams, keys, functions and messages, which are names.
+// and private keys within any text or number, whatever its key; and in running text, such as that of an error, what
+// stands behind a name that sounds like a secret (password=…, Cookie: …, scheme://user:…@host). What is not looked for: a secret
+// that is a plain word behind a colon and a space, and secrets in the names of streams, keys, functions and messages, which are names.
 //
 // Shorten: a payload beyond its bound is cut, after redaction, so that no half of a secret is left over.
 // Small values stay; long texts are cut first; the mark says so and how long it was.

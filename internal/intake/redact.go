@@ -121,7 +121,7 @@ func (w *rewriter) appendString(dst, content []byte, nesting int) []byte {
 			return append(dst, content...)
 		}
 		var found int64
-		dst, found = appendScrubbed(dst, content)
+		dst, found = w.stage.appendScrubbed(dst, content)
 		w.redacted += found
 		return dst
 	}
@@ -140,7 +140,7 @@ func (w *rewriter) appendString(dst, content []byte, nesting int) []byte {
 		}
 	}
 	if w.stage.values {
-		scrubbed, found := appendScrubbed(nil, plain)
+		scrubbed, found := w.stage.appendScrubbed(nil, plain)
 		w.redacted += found
 		plain = scrubbed
 	}

@@ -20,7 +20,7 @@ const (
 )
 
 // appendScrubbed appends plain text without the secrets in it, and counts them.
-func appendScrubbed(dst, text []byte) (out []byte, found int64) {
+func (s *Stage) appendScrubbed(dst, text []byte) (out []byte, found int64) {
 	from := 0 // text[:from] has been dealt with
 	for i := 0; i < len(text); {
 		start, end := i, i
@@ -36,8 +36,10 @@ func appendScrubbed(dst, text []byte) (out []byte, found int64) {
 			if end = tokenEnd(text, start); end-start < tokenBytesMin {
 				start, end = i, i
 			}
+		case c == '=' || c == ':':
+			start, end = s.namedSecret(text, i)
 		}
-		if end == start {
+		if end <= start {
 			i++
 			continue
 		}

@@ -142,7 +142,7 @@ func (s *Stage) RedactText(text []byte) []byte {
 		found++
 	}
 	if s.values {
-		out, inText := appendScrubbed(nil, text)
+		out, inText := s.appendScrubbed(nil, text)
 		if found += inText; inText > 0 {
 			text = out
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -365,6 +366,64 @@ func TestRedactTextOfLinesThatCannotBeRead(t *testing.T) {
 		if got := string(s.RedactText([]byte(in))); got != want {
 			t.Errorf("%s\ngot  %s\nwant %s", in, got, want)
 		}
+	}
+}
+
+// TestRunningText_SecretsBehindNames has what errors and logs say. What is left must say as much as it can.
+func TestRunningText_SecretsBehindNames(t *testing.T) {
+	s := newStage(t, Options{})
+	for in, want := range map[string]string{
+		`login failed: password=hunter2 for bob`:             `login failed: password=[redacted] for bob`,
+		`login failed: password:hunter2, user:bob`:           `login failed: password:[redacted], user:bob`,
+		`GET /login?user=bob&api_key=abc&n=1: 403`:           `GET /login?user=bob&api_key=[redacted]&n=1: 403`,
+		`db_password = 'two words' refused`:                  `db_password = '[redacted]' refused`,
+		`env SECRET="it's \"me\"" is bad`:                    `env SECRET="[redacted]" is bad`,
+		`password: hunter2`:                                  `password: [redacted]`,
+		`password: "hunter"`:                                 `password: "[redacted]"`,
+		`{'token': 'abcdef', 'n': 1}`:                        `{'token': '[redacted]', 'n': 1}`,
+		"Cookie: sid=abc; theme=dark\r\nHost: x":             "Cookie: [redacted]\r\nHost: x",
+		`Set-Cookie: sid=abc; Path=/`:                        `Set-Cookie: [redacted]`,
+		`authorization: Basic dXNlcjpwYXNz`:                  `authorization: Basic [redacted]`,
+		`dial postgres://app:s3cr3t@db:5432/orders: refused`: `dial postgres://app:[redacted]@db:5432/orders: refused`,
+		`token=`:                 `token=`,
+		`token=[redacted] again`: `token=[redacted] again`,
+		`check password: crypto/bcrypt: the hash is too short`:       `check password: crypto/bcrypt: the hash is too short`,
+		`invalid token: unexpected end of input`:                     `invalid token: unexpected end of input`,
+		`password: must not be empty`:                                `password: must not be empty`,
+		`if token == nil || secret := find()`:                        `if token == nil || secret := find()`,
+		`http://example.com:8080/a@b at 10:20:30, order=17, 3: fine`: `http://example.com:8080/a@b at 10:20:30, order=17, 3: fine`,
+		`http://user@host/ and http://:@host`:                        `http://user@host/ and http://:@host`,
+		`=:= : =`:                                                    `=:= : =`,
+	} {
+		if got := string(s.RedactText([]byte(in))); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", in, got, want)
+		}
+		// The same as the text of an error in a payload.
+		message, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, data := range []string{`{"error":%s}`, `{"n":1,"list":["a",%s,{"x":"y"}]}`} {
+			b := new(wire.Batch)
+			if err := b.AddEvent(s.table, &event.Event{Stream: "g1", Seq: 1, Kind: event.KindError, Data: fmt.Appendf(nil, data, message)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Process(b); err != nil {
+				t.Fatal(err)
+			}
+			var got, should any
+			if json.Unmarshal(b.Data(&b.Records[0]), &got) != nil || json.Unmarshal(fmt.Appendf(nil, data, wanted), &should) != nil || !reflect.DeepEqual(got, should) {
+				t.Errorf("%s\ngot  %s\nwant %s", in, b.Data(&b.Records[0]), fmt.Sprintf(data, wanted))
+			}
+		}
+	}
+	none := newStage(t, Options{RedactKeys: []string{}})
+	if got := string(none.RedactText([]byte("password=hunter2"))); got != "password=hunter2" {
+		t.Errorf("without patterns: %s", got)
 	}
 }
 

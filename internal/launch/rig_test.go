@@ -52,6 +52,12 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	// Whoever runs the tests may have signals ignored (nohup, a job in the background), and children would inherit that.
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	dir, err := os.MkdirTemp("", "pastcone-launch-*")
 	if err != nil {
 		panic(err)

@@ -564,13 +564,14 @@ func (r *Recorder) bury(b *wire.Batch, cause error, stack []byte) {
 	}
 }
 
-// batchLines gives the events of a batch as JSON, for the dead letters. It stops where the batch is not readable.
+// batchLines gives the events of a batch as JSON, for the dead letters, without what sounds like a secret: the batch may have
+// failed before that was taken out. It stops where the batch is not readable.
 func (r *Recorder) batchLines(b *wire.Batch, yield func([]byte) bool) {
 	i := 0
 	for _, run := range b.Runs {
 		for range run.Len {
 			var e event.Event
-			if i >= len(b.Records) || b.Event(i, run.Stream, r.store.Table(), &e) != nil || !yield(event.AppendLine(nil, &e)) {
+			if i >= len(b.Records) || b.Event(i, run.Stream, r.store.Table(), &e) != nil || !yield(r.clean.RedactText(event.AppendLine(nil, &e))) {
 				return
 			}
 			i++

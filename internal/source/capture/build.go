@@ -146,7 +146,11 @@ func (r *reader) build(x *record) (why string) {
 		}
 		head.Site = r.functions[x.a].site
 	case atCounter:
-		head.Site = r.places[counterOf(x.b, false)]
+		at := counterOf(x.b, false)
+		head.Site = r.places[at]
+		if f.kind == event.KindReceive && len(r.asked) > 0 && r.asked[at] {
+			head.Flags |= wire.FlagTakesNot
+		}
 	case atEntry:
 		head.Site = r.places[counterOf(x.b, true)]
 	case atNowhere:

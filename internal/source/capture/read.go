@@ -94,6 +94,7 @@ type reader struct {
 
 	functions []known
 	places    map[counter]wire.Site
+	asked     map[counter]bool // places where only what was asked for is received
 
 	textGoroutine, textTimer, textChan, textLock wire.Text
 	own                                          wire.Name // the stream of Pastcone itself
@@ -134,7 +135,7 @@ func Read(ctx context.Context, in io.Reader, file string, o Options, sink source
 	}
 	r := &reader{
 		o: o, file: file, sink: sink, table: sink.Table(), line: newTimeline(clockReading{}),
-		merger: merger{byP: map[uint32]*lane{}}, streams: map[uint64]*stream{}, places: map[counter]wire.Site{},
+		merger: merger{byP: map[uint32]*lane{}}, streams: map[uint64]*stream{}, places: map[counter]wire.Site{}, asked: map[counter]bool{},
 		came:     map[uint64]traceContext{},
 		entities: map[entityKey]uint64{}, elements: map[entityKey]uint64{},
 	}
@@ -405,8 +406,23 @@ func (r *reader) learnPlaces(content []byte) (why string) {
 		site, err := r.table.SiteOf(l.function, l.file, int(l.line))
 		r.fail(err)
 		r.places[c] = site
+		if waitsForItsOwn(l.function) {
+			r.asked[c] = true
+		}
 	}
 	return ""
+}
+
+// waitsForItsOwn says that what a function of the standard library receives is the answer to what its caller has asked for, never work
+// that somebody hands it: a client that waits for a connection, or for a response, stays with its own work. The rules of causality could
+// take such a receive of an idle goroutine for the beginning of a job.
+func waitsForItsOwn(function string) bool {
+	for _, prefix := range [...]string{"net/http.(*Transport).", "net/http.(*persistConn).roundTrip", "net/http.(*http2ClientConn).", "net/http.(*http2clientStream).", "net.(*Resolver).", "net.(*sysDialer)."} {
+		if strings.HasPrefix(function, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // note adds an event of Pastcone's own stream. Its data has been written since from.

@@ -31,6 +31,8 @@ const (
 {"id":20,"func":"shop.(*Order).Pay","file":"shop/order.go","line":50,"state":"shop.Order.status"}`
 	pc    = 0x1000
 	entry = 0x2000
+
+	clientPC = 0x3000
 )
 
 func storyMaker() *maker {
@@ -38,6 +40,7 @@ func storyMaker() *maker {
 	m.functions(functionTableOfStories)
 	m.place(pc, false, "shop.(*Queue).run", "/src/shop/queue.go", 33)
 	m.place(entry, true, "shop.worker", "/src/shop/worker.go", 5)
+	m.place(clientPC, false, "net/http.(*persistConn).roundTrip", "/go/src/net/http/transport.go", 2900)
 	return m
 }
 
@@ -95,6 +98,11 @@ func TestRead_WhatEachRecordBecomes(t *testing.T) {
 			`{"stream":"g5","seq":1,"kind":"spawn",` + at + `,"child":"g9"}`,
 			`{"stream":"g9","seq":1,"kind":"start","func":"shop.worker","file":"/src/shop/worker.go","line":5}`,
 			`{"stream":"g9","seq":2,"kind":"exit"}`,
+		}},
+		{"a client's response is no work that somebody hands it", func(m *maker) {
+			m.record(capture.KindReceive, 6, 1, 3, clientPC, 7)
+		}, []string{
+			`{"stream":"g6","seq":1,"kind":"receive","func":"net/http.(*persistConn).roundTrip","file":"/go/src/net/http/transport.go","line":2900,"key":"chan3","ordinal":7,"takes":false}`,
 		}},
 		{"messages, empty ones, a close", func(m *maker) {
 			m.record(capture.KindSend, 5, 1, 3, pc, 1<<48|7)
