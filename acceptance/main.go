@@ -5,7 +5,7 @@
 //	go run ./acceptance -only unit one step of it (see -list)
 //	go run ./acceptance -only plan -ran LOG    the step plan, with the tests of a log of go test -json
 //
-// The steps, in order: format, vet, staticcheck, modules; unit and property tests with their coverage floors; the
+// The steps, in order: format, vet, staticcheck, gosec, govulncheck, modules; unit and property tests with their coverage floors; the
 // same under the race detector for the packages where goroutines meet; whole-program tests as text scripts (testdata/*.txtar) on
 // binaries built with coverage, with floors for the packages between the components; every fuzz target for a share of two
 // minutes. A skipped test is named and counted; where CI is "true" a skip is a failure.
@@ -44,7 +44,7 @@ func main() {
 	log := flag.String("ran", "", "a log of go test -json: its tests count as run, so that the step plan can be tried alone")
 	flag.Parse()
 	steps := []step{
-		{"lint", "gofmt, go vet, staticcheck, module files", lint},
+		{"lint", "gofmt, go vet, staticcheck, gosec, govulncheck, module files", lint},
 		{"unit", "unit and property tests, coverage floors", unit},
 		{"race", "the packages where goroutines meet, race detector on", race},
 		{"scripts", "whole-program tests, coverage of what lies between the components", scripts},
@@ -118,6 +118,38 @@ func output(env []string, name string, args ...string) (string, error) {
 // staticcheckVersion is pinned, so that a new check never turns an old tree red.
 const staticcheckVersion = "v0.8.2"
 
+// gosecVersion is pinned for the same reason.
+const gosecVersion = "v2.30.0"
+
+// gosecArgs say what gosec looks at, and for what. Not looked for: that unsafe is used (G103; the shared ring and the patched runtime are made of
+// it, and have tests of their own), errors that are dropped (G104; staticcheck and review), paths that come from a variable (G304: they are the
+// user's own). Not looked at: tests, tools that only measure or judge, and programs that are recorded in tests. All else is mended, or has its reason
+// in place.
+var gosecArgs = []string{"-quiet", "-exclude=G103,G104,G304", "-exclude-dir=acceptance", "-exclude-dir=bench", "-exclude-dir=examples",
+	"-exclude-dir=internal/oracle", "-exclude-dir=internal/store/shape", "-exclude-dir=testdata", "./..."}
+
+// govulncheckVersion is pinned; its database is the newest that can be reached.
+const govulncheckVersion = "v1.9.0"
+
+// vulnerabilities looks for known ones in what is called. Where the database can not be reached it is skipped, by name.
+func vulnerabilities() error {
+	said, err := output(nil, "go", "run", "golang.org/x/vuln/cmd/govulncheck@"+govulncheckVersion, "./...")
+	if err == nil {
+		return nil
+	}
+	if told := said + err.Error(); strings.Contains(told, "Vulnerability #") {
+		return fmt.Errorf("govulncheck: %w", err)
+	}
+	// Not a skipped test: what a program calls is the same, whether or not a network is there.
+	fmt.Println("   skip govulncheck: its database can not be reached:", lastLine(err.Error()))
+	return nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
 func lint(*tally) error {
 	var broken []error
 	if files, err := output(nil, "git", "ls-files", "*.go"); err != nil {
@@ -129,9 +161,10 @@ func lint(*tally) error {
 		{"vet", "./..."},
 		{"mod", "tidy", "-diff"},
 		{"run", "honnef.co/go/tools/cmd/staticcheck@" + staticcheckVersion, "./..."},
+		append([]string{"run", "github.com/securego/gosec/v2/cmd/gosec@" + gosecVersion}, gosecArgs...),
 	} {
 		_, err := output(nil, "go", args...)
 		broken = append(broken, err)
 	}
-	return errors.Join(broken...)
+	return errors.Join(append(broken, vulnerabilities())...)
 }

@@ -180,9 +180,9 @@ func (sh *shard) take() bool {
 func (r *Recorder) giveBack(c *chunk, written bool) {
 	if written {
 		r.bytes.Add(int64(len(c.bytes)))
-		r.written.Add(uint64(c.events))
+		r.written.Add(uint64(c.events)) // #nosec G115 -- a count
 	} else {
-		r.dropped.Add(uint64(c.events))
+		r.dropped.Add(uint64(c.events)) // #nosec G115 -- a count
 	}
 	c.bytes, c.events = c.bytes[:0], 0
 	r.free <- c

@@ -420,7 +420,7 @@ func parseRefusal(p []byte) (*refusal, error) {
 	r := &refusal{number: number, code: p[width]}
 	p = p[width+1:]
 	length, width := binary.Uvarint(p)
-	if width <= 0 || length != uint64(len(p)-width) {
+	if width <= 0 || length != uint64(len(p)-width) { // #nosec G115 -- not negative
 		return nil, malformed
 	}
 	r.reason = string(p[width:])

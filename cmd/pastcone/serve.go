@@ -182,7 +182,12 @@ func serve(ctx context.Context, s *screen, dir string, from *settings) (err erro
 		}
 	}()
 	line := rec.ServerOptions()
-	line.Gate, line.ConnectionsMax = g, first.Server.ConnectionsMax
+	lines := 1
+	if len(web) > 0 {
+		lines = 2
+	}
+	connections := connectionsFor(first.Server.ConnectionsMax, lines, log)
+	line.Gate, line.ConnectionsMax = g, connections
 	srv, err := server.New(line)
 	if err != nil {
 		shut(append(listeners, web...))
@@ -196,7 +201,7 @@ func serve(ctx context.Context, s *screen, dir string, from *settings) (err erro
 	}
 	mon, err := monitor.New(monitor.Options{
 		Status: rec.Status, Server: srv.Stats, Settings: live.Load, Reload: reread, Dir: dir, Answerer: line.Answerer,
-		QueryTimeout: line.QueryTimeout, Gate: g, Log: log, ConnectionsMax: first.Server.ConnectionsMax,
+		QueryTimeout: line.QueryTimeout, Gate: g, Log: log, ConnectionsMax: connections,
 	})
 	if err != nil {
 		shut(append(listeners, web...))

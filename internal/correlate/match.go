@@ -368,13 +368,13 @@ func wellEncoded(ext []byte) bool {
 	for len(ext) > 0 {
 		tag := ext[0]
 		n, w := binary.Uvarint(ext[1:])
-		if w <= 0 || tag == 0 || tag > 4 || n > uint64(len(ext)-1-w) {
+		if w <= 0 || tag == 0 || tag > 4 || n > uint64(len(ext)-1-w) { // #nosec G115 -- not negative
 			return false
 		}
 		body := ext[1+w:][:n]
 		if tag == 4 {
 			m, v := binary.Uvarint(body)
-			if v <= 0 || m > uint64(len(body)-v) {
+			if v <= 0 || m > uint64(len(body)-v) { // #nosec G115 -- not negative
 				return false
 			}
 		}

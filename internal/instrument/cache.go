@@ -91,7 +91,7 @@ func (c cache) trim(kinds ...string) {
 	if info, err := os.Stat(mark); err == nil && time.Since(info.ModTime()) < 24*time.Hour {
 		return
 	}
-	if os.WriteFile(mark, nil, 0o666) != nil {
+	if os.WriteFile(mark, nil, 0o666) != nil { // #nosec G306 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 		return
 	}
 	now := time.Now()
@@ -110,7 +110,7 @@ func (c cache) trim(kinds ...string) {
 func writeFile(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if errors.Is(err, os.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil { // #nosec G301 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 			return err
 		}
 		f, err = os.CreateTemp(filepath.Dir(path), ".new-*")

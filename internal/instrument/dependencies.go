@@ -137,7 +137,7 @@ func copyModule(m *listedModule, to string) error {
 	if exists(to) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil { // #nosec G301 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 		return err
 	}
 	part, err := os.MkdirTemp(filepath.Dir(to), ".copy-*")
@@ -149,7 +149,7 @@ func copyModule(m *listedModule, to string) error {
 		return err
 	}
 	if mod := filepath.Join(part, "go.mod"); !exists(mod) {
-		if err := os.WriteFile(mod, []byte("module "+m.Path+"\n"), 0o666); err != nil {
+		if err := os.WriteFile(mod, []byte("module "+m.Path+"\n"), 0o666); err != nil { // #nosec G306 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 			return err
 		}
 	}

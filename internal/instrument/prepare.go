@@ -292,7 +292,7 @@ func (p *preparation) open(ctx context.Context) (unlock func(), err error) {
 	}
 	sum := sha256.Sum256([]byte(root))
 	p.home = filepath.Join(p.CacheDir, "programs", fmt.Sprintf("%s-%x", name, sum[:6]))
-	if err := os.MkdirAll(p.home, 0o777); err != nil {
+	if err := os.MkdirAll(p.home, 0o777); err != nil { // #nosec G301 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 		return nil, fmt.Errorf("a place for the cache: %w", err)
 	}
 	// A cache inside of a module is none of its packages.

@@ -49,7 +49,7 @@ func openRegister(path string) (*register, error) {
 		if _, twice := r.ids[key]; twice {
 			return &register{path: path, ids: map[string]uint32{}, torn: true}, nil
 		}
-		r.ids[key] = firstID + uint32(len(r.ids)) //nolint:gosec // bounded by idsMax
+		r.ids[key] = firstID + uint32(len(r.ids)) // #nosec G115 -- bounded by idsMax
 	}
 	return r, nil
 }
@@ -70,14 +70,14 @@ func (r *register) id(key string) (uint32, error) {
 	if len(r.ids) >= idsMax {
 		return 0, fmt.Errorf("more than %d functions to record: leave some out with --exclude", idsMax)
 	}
-	id := firstID + uint32(len(r.ids)) //nolint:gosec // bounded by idsMax
+	id := firstID + uint32(len(r.ids)) // #nosec G115 -- bounded by idsMax
 	r.ids[key] = id
 	r.added = append(r.added, key)
 	return id, nil
 }
 
 // next is the first id that nobody has.
-func (r *register) next() uint32 { return firstID + uint32(len(r.ids)) } //nolint:gosec // bounded by idsMax
+func (r *register) next() uint32 { return firstID + uint32(len(r.ids)) } // #nosec G115 -- bounded by idsMax
 
 // save makes the ids that were given out durable, before anything is built with them.
 func (r *register) save() error {
@@ -96,7 +96,7 @@ func (r *register) save() error {
 		}
 		return writeFile(r.path, []byte(b.String()))
 	}
-	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666) // #nosec G302 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 	if err != nil {
 		return fmt.Errorf("the register of function ids: %w", err)
 	}
@@ -114,7 +114,7 @@ func (r *register) save() error {
 
 // lock waits until no other run prepares the same program.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) // #nosec G302 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 	if err != nil {
 		return nil, fmt.Errorf("the lock of a program's cache: %w", err)
 	}

@@ -75,7 +75,7 @@ func (s *Stage) check(b *wire.Batch, ext *wire.Extension) (odd bool, err error) 
 			return false, fmt.Errorf("%w: record %d: payload of %d bytes at %d and %d at %d of %d", ErrMalformed, i, dataLen, r.DataOff, extLen, r.ExtOff, size)
 		}
 		left -= dataLen + extLen
-		odd = odd || dataLen > uint64(s.dataBytesMax) || extLen > uint64(s.dataBytesMax)
+		odd = odd || dataLen > uint64(s.dataBytesMax) || extLen > uint64(s.dataBytesMax) // #nosec G115 -- not negative
 		if dataLen > 0 {
 			if data := b.Data(r); data[0] != '{' || data[dataLen-1] != '}' {
 				return false, fmt.Errorf("%w: record %d: data is no JSON object", ErrMalformed, i)

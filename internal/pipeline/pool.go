@@ -127,7 +127,7 @@ func (p *Pool[In]) Start(ctx context.Context) error {
 		return fmt.Errorf("pool %s: start: %w: it is %s", p.o.Name, ErrState, p.state)
 	}
 	p.state = StateRunning
-	p.ctx, p.cancel = context.WithCancel(ctx)
+	p.ctx, p.cancel = context.WithCancel(ctx) // #nosec G118 -- it is kept, and called when the pool has drained
 	p.supDone = p.sup.ServeBackground(p.ctx)
 	p.moved = p.clock()
 	for range p.settings.Load().WorkersMin {

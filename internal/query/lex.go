@@ -185,7 +185,7 @@ func (l *lexer) unescape(offset int, s string) (string, error) {
 			return "", l.fail(at, min(2, len(rest)), hint, "unknown escape")
 		}
 		if rest[0] == '\\' && rest[1] == 'x' || r == utf8.RuneError {
-			b.WriteByte(byte(r))
+			b.WriteByte(byte(r)) // #nosec G115 -- \x gives one byte
 		} else {
 			b.WriteRune(r)
 		}
@@ -329,7 +329,7 @@ func (l *lexer) unit() string {
 	start := l.at
 	for l.at < len(l.query) {
 		r, width := utf8.DecodeRuneInString(l.query[l.at:])
-		if r != 'µ' && r != 'μ' && (r >= utf8.RuneSelf || !isWordByte(byte(r)) || isDigit(byte(r))) {
+		if r != 'µ' && r != 'μ' && (r >= utf8.RuneSelf || !isWordByte(byte(r)) || isDigit(byte(r))) { // #nosec G115 -- below RuneSelf
 			break
 		}
 		l.at += width

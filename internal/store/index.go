@@ -173,7 +173,7 @@ func parseIndex(p []byte, base, end event.ID) (*index, error) {
 		return nil, corrupt("the trailer of the index")
 	}
 	off := le.Uint64(trailer)
-	if off < segmentHeadBytes || off > uint64(len(p)-indexHeadBytes1-indexTrailerBytes) {
+	if off < segmentHeadBytes || off > uint64(len(p)-indexHeadBytes1-indexTrailerBytes) { // #nosec G115 -- not negative
 		return nil, corrupt("an index at offset %d of %d", off, len(p))
 	}
 	rest := p[off : len(p)-indexTrailerBytes]

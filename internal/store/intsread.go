@@ -74,7 +74,7 @@ func openPacked(p []byte, n int) (s packed, rest []byte, err error) {
 		}
 		p = p[w:]
 		bodyBytes, w := binary.Uvarint(p)
-		if w <= 0 || headBytes > uint64(len(p)-w) || bodyBytes > uint64(len(p)-w)-headBytes {
+		if w <= 0 || headBytes > uint64(len(p)-w) || bodyBytes > uint64(len(p)-w)-headBytes { // #nosec G115 -- not negative
 			return s, nil, corrupt("the length of mini-blocks")
 		}
 		p = p[w:]

@@ -83,7 +83,7 @@ func loadStrings(t *wire.Table, h stringsHead, body []byte) error {
 	}
 	for i := range h.texts {
 		n, w := binary.Uvarint(body)
-		if w <= 0 || n > uint64(len(body)-w) {
+		if w <= 0 || n > uint64(len(body)-w) { // #nosec G115 -- not negative
 			return corrupt("text %d", h.firstText+i)
 		}
 		if err := addText(t, string(body[w:w+int(n)]), h.firstText+i); err != nil { // #nosec G115 -- at most len(body)

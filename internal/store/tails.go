@@ -132,7 +132,7 @@ func (t *tails) load(p []byte, n int) error {
 			return corrupt("tail %d: source %d", i, v[0])
 		}
 		t.add(wire.Tail{
-			Source: wire.SourceID(v[0]), Stream: wire.Name(v[1]), Seq: v[2],
+			Source: wire.SourceID(v[0]), Stream: wire.Name(v[1]), Seq: v[2], // #nosec G115 -- bounded above
 			ID: event.ID(v[3] >> 1), Exited: v[3]&1 == 1,
 		})
 	}

@@ -92,8 +92,8 @@ func appendArena(arena, p []byte) (grown []byte, off, length uint32) {
 	if len(p) == 0 {
 		return arena, 0, 0
 	}
-	off = uint32(len(arena)) // #nosec G115 -- a batch is bounded far below 4 GiB
-	return append(arena, p...), off, uint32(len(p))
+	off = uint32(len(arena))                        // #nosec G115 -- a batch is bounded far below 4 GiB
+	return append(arena, p...), off, uint32(len(p)) // #nosec G115 -- an arena is bounded far below
 }
 
 // Reset empties the batch and keeps its memory, for an owner who makes the next one.
@@ -142,7 +142,7 @@ func AppendExtension(dst []byte, e *Extension) []byte {
 		var width [binary.MaxVarintLen64]byte
 		n := binary.PutUvarint(width[:], uint64(len(x.Name)))
 		dst = append(dst, extExtra)
-		dst = binary.AppendUvarint(dst, uint64(n+len(x.Name)+len(x.Value)))
+		dst = binary.AppendUvarint(dst, uint64(n+len(x.Name)+len(x.Value))) // #nosec G115 -- not negative
 		dst = append(dst, width[:n]...)
 		dst = append(dst, x.Name...)
 		dst = append(dst, x.Value...)
@@ -198,7 +198,7 @@ func (e *Extension) Decode(ext []byte) error {
 // cutUvarint splits p behind the bytes whose uvarint length it begins with.
 func cutUvarint(p []byte) (body, rest []byte, ok bool) {
 	n, w := binary.Uvarint(p)
-	if w <= 0 || n > uint64(len(p)-w) {
+	if w <= 0 || n > uint64(len(p)-w) { // #nosec G115 -- not negative
 		return nil, nil, false
 	}
 	p = p[w:]

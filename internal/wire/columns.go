@@ -211,7 +211,7 @@ func arenaEnd(n int) uint32 {
 	if n > math.MaxUint32 {
 		panic("wire: a block's payload is beyond 4 GiB") // bounded by what a batch may hold
 	}
-	return uint32(n)
+	return uint32(n) // #nosec G115 -- bounded above
 }
 
 // Event writes row i into its public form; every column must have been read. Slices of the result are

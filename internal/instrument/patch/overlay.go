@@ -114,7 +114,7 @@ func writeIfChanged(path, text string) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, []byte(text)) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil { // #nosec G301 -- the umask decides, as for the go command's own caches; nothing recorded is in it
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".write-*")

@@ -58,7 +58,7 @@ func appendNumber(dst []byte, n int64) []byte {
 		left /= 100
 	}
 	if i == 1 {
-		to[0] = byte('0' + left)
+		to[0] = byte('0' + left) // #nosec G115 -- one digit
 	}
 	return dst[:len(dst)+width]
 }

@@ -76,7 +76,7 @@ func parse(data []byte, order binary.ByteOrder) (*Table, error) {
 		*part = data[from:]
 	}
 	n := word(0)
-	if n == 0 || len(t.table) < 4 || n > uint64(len(t.table)-4)/entryBytes {
+	if n == 0 || len(t.table) < 4 || n > uint64(len(t.table)-4)/entryBytes { // #nosec G115 -- not negative
 		return nil, fmt.Errorf("%w: %d functions in %d bytes", ErrNoTable, n, len(t.table))
 	}
 	t.functions = int(n) // #nosec G115 -- fits the data
