@@ -1,5 +1,5 @@
 # Every target is one command that also works by hand; nothing is hidden here.
-.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy conformance bench plan-long mutation fuzz
+.PHONY: build demo test test-layer2 test-storage test-performance test-load accuracy conformance bench bench-capture plan-long mutation fuzz
 
 build: ## bin/pastcone
 	go build -o bin/pastcone ./cmd/pastcone

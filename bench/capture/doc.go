@@ -1,7 +1,7 @@
 // Command capture measures what it costs a Go program to be recorded, and prints a table of what was promised and what is.
 //
 //	operations   a call, a channel operation, …, of an ordinary program: as it is, with probes that are off, and recorded
-//	nats         nats-server under benchmarks of its own: as it is, and recorded in five ways, with all that the recorder takes
+//	nats         nats-server under benchmarks of its own: as it is, and recorded in several ways, with all that the recorder takes
 //	builds       how long it takes to build a program to be recorded, against the plain build, from empty caches
 //	demo         how long "pastcone demo" takes from a fresh clone with empty caches
 //

@@ -54,26 +54,36 @@ func (m *measurement) rows() (rows []row) {
 			add(o.name+", "+how, "operations: "+o.name+": "+how, "ns", 0, 0)
 		}
 	}
+	lost, silenced := 0.0, 0.0
 	for _, w := range natsWays {
-		slower, processor, n := 1.0, 1.0, 0.0
+		wall, processor, n := 1.0, 1.0, 0.0
 		for _, b := range natsBenchmarks {
 			name := "nats: " + b.name + ": " + w.name + ": "
 			if s := of(name + "slower"); !math.IsNaN(s) {
-				slower, processor, n = slower*s, processor*of(name+"processor"), n+1
+				wall, processor, n = wall*s, processor*of(name+"processor"), n+1
+				_, most := m.spread(name + "lost")
+				lost += most
+				_, most = m.spread(name + "silenced")
+				silenced = max(silenced, most)
 			}
 		}
-		if n > 0 {
-			derived("nats-server, "+w.name+": slower, geometric mean", math.Pow(slower, 1/n), "×", w.goal, w.aim)
-			derived("nats-server, "+w.name+": processor time with the recorder's, geometric mean", math.Pow(processor, 1/n), "×", 0, 0)
+		if n == 0 {
+			continue
 		}
+		// On a machine with other work to do, who takes longer does not show in the time that passes: others wait for it.
+		wall, processor = math.Pow(wall, 1/n), math.Pow(processor, 1/n)
+		derived("**nats-server, "+w.name+"**: slower by time that passes or by processor time, whichever is more; geometric mean", max(wall, processor), "×", w.goal, w.aim)
 		for _, b := range natsBenchmarks {
 			name := "nats: " + b.name + ": " + w.name + ": "
-			add(w.name+", "+b.name+": slower", name+"slower", "×", 0, 0)
-			add(w.name+", "+b.name+": processor time", name+"processor", "×", 0, 0)
-			add(w.name+", "+b.name+": records", name+"records", "", 0, 0)
-			add(w.name+", "+b.name+": lost", name+"lost", "", 0.5, 0)
-			derived(w.name+", "+b.name+": share of its functions ever silenced", of(name+"silenced")/of("nats: functions, recorded"), "", 0.1, 0)
+			add(b.name+": time that passes", name+"slower", "×", 0, 0)
+			add(b.name+": processor time, the recorder's too", name+"processor", "×", 0, 0)
+			add(b.name+": records", name+"records", "", 0, 0)
+			add(b.name+": share that the program says", name+"says", "", 0, 0)
 		}
+	}
+	if recorded := of("nats: functions, recorded"); !math.IsNaN(recorded) {
+		derived("nats-server: records lost, in all rounds", lost, "", 0.5, 0)
+		derived("nats-server: functions ever silenced in a run, at most, of "+show(recorded, ""), silenced/recorded, "", 0.1, 0)
 	}
 	for _, name := range []string{"shop", "nats-server"} {
 		add("build of "+name+", plain, empty cache", "build: "+name+": stock", "s", 0, 0)

@@ -57,7 +57,7 @@ type Outcome struct {
 	Read        capture.Stats // zero without a sink
 }
 
-// Niceness is how far this process steps back for the program that it records: see nice(1).
+// Niceness is how far this process steps back for the program that it records, when it reads along: see nice(1).
 const Niceness = 10
 
 // Run runs a program and records it, until it has ended and all that it did is in the capture file and, if there is a
@@ -115,7 +115,9 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 		return out, errors.Join(fmt.Errorf("the program does not start: %w", err), collector.Run(ctx), os.Remove(o.Capture))
 	}
 	out.Started = true
-	stepBack(Niceness)
+	if o.Sink != nil { // the collector alone takes little, and what it takes the program would wait for
+		stepBack(Niceness)
+	}
 
 	collected := make(chan struct{}) // closed when the capture file is whole
 	var collecting error
