@@ -22,6 +22,7 @@ const module = "github.com/pastcone/pastcone"
 var unitFloors = map[string]float64{
 	"event": 95, "internal/ring": 95, "internal/wire": 95, "internal/pipeline": 95,
 	"internal/correlate": 95, "internal/query": 95, "internal/store": 95,
+	"internal/instrument": 90, "internal/instrument/patch": 90, "internal/source/capture": 90, "internal/launch": 90,
 }
 
 // betweenFloors are the least shares of statements of the packages between the components that the integration and
@@ -30,12 +31,13 @@ var betweenFloors = map[string]float64{
 	"internal/recorder": 90, "internal/server": 90, "internal/intake": 90, "internal/answer": 90, "internal/export": 90,
 	"internal/protocol": 90, "client": 90, "internal/config": 90, "internal/render": 90,
 	"internal/source/file": 90, "internal/source/detect": 90, "internal/source/ndjson": 90, "internal/source/gotrace": 90,
+	"internal/launch": 90, "internal/source/capture": 90,
 }
 
 // racePackages are those where goroutines meet.
 var racePackages = []string{
 	"./internal/ring", "./internal/pipeline", "./internal/recorder", "./internal/server", "./internal/store",
-	"./internal/wire", "./internal/source/...", "./client", "./probe/...", "./examples/...",
+	"./internal/wire", "./internal/source/...", "./internal/launch", "./client", "./probe/...", "./examples/...",
 }
 
 const (
