@@ -199,9 +199,12 @@ func (l *launched) start() *launched {
 	if err := l.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() { _ = l.Process.Kill(); _ = l.Wait() })
+	l.t.Cleanup(func() { l.killAll(); _ = l.Wait() })
 	return l
 }
+
+// killAll ends the launcher and its program, which are a session of their own.
+func (l *launched) killAll() { _ = syscall.Kill(-l.Process.Pid, syscall.SIGKILL) }
 
 func (l *launched) signal(s syscall.Signal) {
 	l.t.Helper()
@@ -213,7 +216,7 @@ func (l *launched) signal(s syscall.Signal) {
 // ends waits for the launcher's end and gives its exit status.
 func (l *launched) ends() int {
 	l.t.Helper()
-	late := time.AfterFunc(patience, func() { _ = l.Process.Kill() })
+	late := time.AfterFunc(patience, l.killAll)
 	defer late.Stop()
 	_ = l.Wait()
 	return l.ProcessState.ExitCode()
