@@ -227,7 +227,7 @@ func (l *ledger) meet(here operation, sent, got uint64) {
 	if got != noValue && sent != got {
 		l.wrong++
 		l.fault("%s, ordinal %d: sender %d sent its number %d, but number %d of sender %d was received",
-			l.name(here.key), here.ordinal, sent>>32, uint32(sent), uint32(got), got>>32) // #nosec G115 -- halves
+			l.name(here.key), here.ordinal, sent>>numberBits, numberOf(sent), numberOf(got), got>>numberBits)
 		return
 	}
 	l.matched++

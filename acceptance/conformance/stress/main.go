@@ -33,8 +33,9 @@ var values, empties, ends, tokens, senders atomic.Uint64
 // sender gives out values that no other gives out.
 type sender struct{ id, n uint64 }
 
-// numberBits of a value are its number with its sender.
-const numberBits = 32
+// numberBits of a value are its number with its sender. Values stay below 14 digits: one of ten of those that are longer looks like
+// the number of a credit card, which Pastcone does not keep.
+const numberBits = 22
 
 func newSender() *sender { return &sender{id: senders.Add(1)} }
 
