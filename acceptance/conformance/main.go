@@ -10,6 +10,8 @@
 // their words against the recording. What fails here fails the command.
 //
 // Each part uses the pastcone command as a user does. The tests of this package are the short form.
+//
+// In the plan's words these are the end-to-end tests of Layer 1.
 package main
 
 import (

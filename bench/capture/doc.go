@@ -11,4 +11,6 @@
 // uses all cores.
 //
 // Programs run, as in "pastcone run", under a recorder in a process of its own: this command, started again.
+//
+// In the plan's words these are the performance tests of Layer 1.
 package main

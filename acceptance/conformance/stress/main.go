@@ -8,6 +8,8 @@
 // matched with another send says which. Package conformance does that.
 //
 // At the end it prints how many operations of each sort there were.
+//
+// In the plan's words it is a load for Layer 1.
 package main
 
 import (

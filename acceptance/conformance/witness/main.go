@@ -9,6 +9,8 @@
 //
 // The file has one word for each goroutine, its last step; before them its process id and a word that says that it has ended as it
 // should.
+//
+// In the plan's words it is a load for Layer 1.
 package main
 
 import (

@@ -1,5 +1,7 @@
 // Command operations does one thing very often and prints what each time took, as JSON: nanoseconds and allocations. It is an ordinary
 // program: the benchmark builds it as it is, and once more to be recorded, and compares.
+//
+// In the plan's words it is a load for the performance tests of Layer 1.
 package main
 
 import (
