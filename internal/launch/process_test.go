@@ -185,7 +185,7 @@ func TestATypedInterruptArrivesOnce(t *testing.T) {
 				l.out.until(t, "got 2\n", n+1)
 				time.Sleep(20 * time.Millisecond) // a second one would be there by then, but once in a while
 			}
-			l.signal(syscall.SIGHUP)           // that is not typed
+			l.signal(syscall.SIGHUP) // that is not typed
 			l.out.until(t, "got 1\n", 1)
 			l.signal(syscall.SIGTERM)
 			if code := l.ends(); code != 7 || strings.Count(l.out.String(), "got 2\n") != typedTimes {
