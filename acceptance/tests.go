@@ -31,7 +31,9 @@ var betweenFloors = map[string]float64{
 	"internal/recorder": 90, "internal/server": 90, "internal/intake": 90, "internal/answer": 90, "internal/export": 90,
 	"internal/protocol": 90, "client": 90, "internal/config": 90, "internal/render": 90,
 	"internal/source/file": 90, "internal/source/detect": 90, "internal/source/ndjson": 90, "internal/source/gotrace": 90,
-	"internal/launch": 90, "internal/source/capture": 90,
+	// What the scripts do not reach of these two is what goes wrong: full disks, signals of a terminal, damage at every byte. Their own
+	// tests do.
+	"internal/launch": 80, "internal/source/capture": 80,
 }
 
 // racePackages are those where goroutines meet.
