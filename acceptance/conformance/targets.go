@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -93,19 +94,15 @@ func (b *bench) buildFor(env []string, output string) (*launch.Binary, error) {
 		}
 		o.CacheDir = filepath.Join(base, "pastcone")
 	}
-	var said strings.Builder
-	binary, err := launch.Build(b.ctx, o, output, silence{}, &said)
+	// The command builds for its own system only, where it can record; what it would build elsewhere is made of the same parts.
+	p, err := instrument.Prepare(b.ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, tail(said.String()))
+		return nil, err
 	}
-	return binary, nil
+	args := slices.Concat([]string{"build"}, p.Flags, []string{"-o", output, "--"}, o.Packages)
+	r := b.do(command5m, b.root, p.Env, p.GoCommand, args...)
+	return &launch.Binary{Path: output, Functions: p.Functions, Entries: p.FunctionsCount, Prepared: p}, r.failed()
 }
-
-// silence tells nobody.
-type silence struct{}
-
-func (silence) Say(string)            {}
-func (silence) Step(string, int, int) {}
 
 // emulated records the stress program under an emulator: the program, and the collector, whose clock is the program's. The capture is
 // read here.
