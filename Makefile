@@ -14,7 +14,7 @@ accuracy: ## how often the correlator is right, and right to call itself exact, 
 	go run ./bench/accuracy
 
 conformance: ## programs that are recorded do what they do otherwise, and what is recorded is what happened: the Go tree's, its library's tests, other people's; 10 M receives by value; kills
-	go test -count=1 -timeout 30m -tags conformance ./internal/instrument/...
+	go test -count=1 -timeout 30m -tags conformance ./internal/instrument/... ./internal/source/capture/symbols
 	go run ./acceptance/conformance -write bench/results/conformance.txt
 
 mutation: ## break the rules of causality one by one: a test has to notice each
