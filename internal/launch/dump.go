@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pastcone/pastcone/internal/source/capture"
 )
@@ -11,6 +12,7 @@ import (
 const (
 	dumpsWaitingMax = 16    // more are asked for in vain: the ring would not have moved on much
 	dumpsMax        = 10000 // files of one name
+	beginsWithin    = 2 * time.Second
 )
 
 // dumping writes down what a flight recorder holds, when somebody asks for it.
@@ -61,7 +63,18 @@ func (d *dumping) run() {
 func (d *dumping) dump() (path string, err error) {
 	for n := 1; n <= dumpsMax; n++ {
 		path = fmt.Sprintf("%s-%d%s", d.o.DumpBase, n, captureSuffix)
-		switch err = d.write(path); {
+		// The program may have begun just now, and the collector not have seen it yet.
+		for end := time.Now().Add(beginsWithin); ; {
+			if err = d.write(path); !errors.Is(err, capture.ErrNotFlying) || time.Now().After(end) {
+				break
+			}
+			select {
+			case <-d.stop:
+				end = time.Time{} // nothing comes any more
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		switch {
 		case errors.Is(err, os.ErrExist):
 		case errors.Is(err, capture.ErrNotFlying):
 			return path, errors.New("there is nothing to dump: the program has not come to its beginning, or has ended")

@@ -202,6 +202,35 @@ func TestDumpsOfAFlight(t *testing.T) {
 	}
 }
 
+// Who asks at once, before the collector has seen the program, gets his dump.
+func TestADumpAtTheBeginning(t *testing.T) {
+	early, path := 3, ""
+	d := &dumping{
+		o: &Options{DumpBase: "x", Dumped: func(p string, err error) {
+			if path = p; err != nil {
+				t.Error(err)
+			}
+		}},
+		write: func(string) error {
+			if early--; early >= 0 {
+				return capture.ErrNotFlying
+			}
+			return nil
+		},
+		asked: make(chan struct{}, dumpsWaitingMax), stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	go d.run()
+	d.ask()
+	for end := time.Now().Add(patience); len(d.asked) > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond)
+	d.end()
+	if path != "x-1.capture" || early >= 0 {
+		t.Errorf("%s, %d", path, early)
+	}
+}
+
 func TestDumpsThatCanNotBeMade(t *testing.T) {
 	var path string
 	var got error
